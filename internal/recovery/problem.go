@@ -1,0 +1,78 @@
+package recovery
+
+import (
+	"errors"
+	"strings"
+)
+
+// Problem is an error that a person reads at 3 a.m.: what happened, why, and what to type next.
+// A Problem never contains a secret.
+type Problem struct {
+	// What happened, with the object's name: "read the Kopia repository /mnt/backup".
+	What string
+	// Why it happened, as far as drctl knows: "the password is wrong".
+	Why string
+	// Next says what to type or change: "set KOPIA_PASSWORD, or give --password-file".
+	Next string
+	// Err is the cause for errors.Is and errors.As. It may be nil.
+	Err error
+}
+
+// Error renders the problem on one line: "what: why (next)".
+func (p *Problem) Error() string {
+	var b strings.Builder
+	b.WriteString(p.What)
+	why := p.Why
+	if why == "" && p.Err != nil {
+		why = p.Err.Error()
+	}
+	if why != "" {
+		b.WriteString(": ")
+		b.WriteString(why)
+	}
+	if p.Next != "" {
+		b.WriteString(" (")
+		b.WriteString(p.Next)
+		b.WriteString(")")
+	}
+	return b.String()
+}
+
+// Unwrap gives the cause.
+func (p *Problem) Unwrap() error { return p.Err }
+
+// Kinds of failure that callers tell apart with errors.Is. A Problem carries them in Err, joined with
+// the cause where there is one.
+var (
+	// ErrUnreachable: a server did not answer (refused, timed out, TLS, gone in the middle).
+	ErrUnreachable = errors.New("unreachable")
+	// ErrDenied: the server answered and refused the credentials or the right (401, 403, NFS access).
+	ErrDenied = errors.New("access denied")
+	// ErrNotFound: the thing that was named is not there (bucket, export, prefix, object, CRD).
+	ErrNotFound = errors.New("not found")
+	// ErrDamaged: it was read and is not what it must be (corrupt blob, truncated backup.info).
+	ErrDamaged = errors.New("damaged")
+	// ErrUnsupported: it is whole, but of a newer format or of a kind that drctl does not know.
+	ErrUnsupported = errors.New("unsupported")
+	// ErrWrongPassword: the Kopia repository is there and the password does not open it.
+	ErrWrongPassword = errors.New("wrong password")
+	// ErrUsage: the operator's input cannot mean anything (exit code 2).
+	ErrUsage = errors.New("usage")
+)
+
+// Gaps are the parts of an answer that could not be read. An answer with gaps is printed, with each
+// gap as a warning, and ends in exit code 3: unknown is never success.
+type Gaps []*Problem
+
+// Add appends err as a gap; a nil error adds nothing. What names the thing that was being read.
+func (g *Gaps) Add(what string, err error) {
+	if err == nil {
+		return
+	}
+	var p *Problem
+	if errors.As(err, &p) {
+		*g = append(*g, p)
+		return
+	}
+	*g = append(*g, &Problem{What: what, Err: err})
+}
