@@ -13,6 +13,7 @@ require (
 	github.com/briandowns/spinner v1.23.2
 	github.com/cloudnative-pg/cloudnative-pg v1.30.0
 	github.com/dustin/go-humanize v1.0.1
+	github.com/gofrs/flock v0.13.0
 	github.com/kopia/kopia v0.23.1
 	github.com/rogpeppe/go-internal v1.16.0
 	github.com/spf13/cobra v1.10.2

@@ -13,6 +13,7 @@ import (
 	_ "github.com/briandowns/spinner"
 	_ "github.com/cloudnative-pg/cloudnative-pg/api/v1"
 	_ "github.com/dustin/go-humanize"
+	_ "github.com/gofrs/flock"
 	_ "github.com/kopia/kopia/repo"
 	_ "github.com/kopia/kopia/repo/blob/filesystem"
 	_ "github.com/kopia/kopia/repo/blob/s3"
