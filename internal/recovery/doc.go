@@ -4,3 +4,6 @@
 //
 // It imports the standard library only; every other package may import it.
 package recovery
+
+// APIVersion stands in every JSON and YAML answer.
+const APIVersion = "drctl.dev/v1"

@@ -1,0 +1,103 @@
+package pvc
+
+import (
+	"time"
+
+	"github.com/dustin/go-humanize"
+
+	"github.com/drctl/drctl/internal/recovery"
+)
+
+// A newest snapshot that has less than half of its predecessor's bytes or files is called a collapse:
+// freshly initialised application files become "latest" just like real ones. Below these sizes a
+// change of that kind is everyday.
+const (
+	collapseFraction = 2
+	collapseMinBytes = 1 << 20
+	collapseMinFiles = 10
+)
+
+// clockSkew is how far in the future a snapshot may start before it is worth a warning.
+const clockSkew = 5 * time.Minute
+
+// warnClaim adds what an operator should know of a claim before trusting its backups.
+func (j *join) warnClaim(item *Item, claim recovery.Claim, sources []recovery.ReplicationSource) {
+	if claim.CNPGCluster != "" && claim.Backup != "" {
+		item.warn("belongs to the CNPG Cluster %s and carries a backup label: a file copy of a running database is no backup; remove the label, see drctl cnpg list", claim.CNPGCluster)
+	}
+	if claim.Deleting {
+		item.warn("is being deleted")
+	}
+	j.warnMissingSource(item, claim, sources)
+	j.warnCollision(item, sources)
+	for _, source := range sources {
+		if source.Paused {
+			item.warn("ReplicationSource %s is paused: it reports success without making backups", source.Name)
+		}
+		if source.LastResult == "Failed" {
+			item.warn("the last run of ReplicationSource %s failed", source.Name)
+		}
+	}
+	if len(sources) > 1 {
+		item.warn("has %d ReplicationSources (%s); the first is shown", len(sources), names(sources))
+	}
+	if item.SnapshotCount == 0 && item.IncompleteCount > 0 {
+		item.warn("only incomplete snapshots (%d): nothing to restore", item.IncompleteCount)
+	}
+	if item.Latest != nil && item.Latest.StartTime.Sub(j.now) > clockSkew {
+		item.warn("its newest snapshot starts in the future: compare the clocks")
+	}
+}
+
+func (j *join) warnMissingSource(item *Item, claim recovery.Claim, sources []recovery.ReplicationSource) {
+	if claim.Backup == "" || len(sources) > 0 || j.sourcesIncomplete {
+		return
+	}
+	age := j.now.Sub(claim.CreatedAt)
+	if !claim.CreatedAt.IsZero() && age < firstBackupAfter {
+		item.warn("has no ReplicationSource yet: the claim is %s old and the policy waits until it is 2 h old", roundAge(age))
+		return
+	}
+	item.warn("carries the backup label and has no ReplicationSource: nothing is backed up; look at the Kyverno policy and the claim's phase")
+}
+
+// warnCollision names ReplicationSources that write under the same identity: the fork truncates long
+// names at 50 characters, and the snapshots of both stand under one name.
+// Source: perfectra1n/volsync builder.go.
+func (j *join) warnCollision(item *Item, sources []recovery.ReplicationSource) {
+	if len(sources) == 0 {
+		return
+	}
+	var others []recovery.ReplicationSource
+	for _, writer := range j.writers[sources[0].Identity] {
+		if writer.Namespace != sources[0].Namespace || writer.Name != sources[0].Name {
+			others = append(others, writer)
+		}
+	}
+	if len(others) > 0 {
+		item.warn("shares the identity %s with %s: their snapshots cannot be told apart; give each its own username and hostname", sources[0].Identity, names(others))
+	}
+}
+
+// warnCollapse compares the last two complete snapshots.
+func warnCollapse(item *Item, complete []recovery.Snapshot) {
+	if len(complete) < 2 {
+		return
+	}
+	last, before := complete[len(complete)-1], complete[len(complete)-2]
+	if before.SizeBytes >= collapseMinBytes && last.SizeBytes < before.SizeBytes/collapseFraction {
+		item.warn("the newest snapshot has %s, the one before it %s: look before you restore (drctl pvc snapshots %s/%s)",
+			humanize.IBytes(uint64(max(last.SizeBytes, 0))), humanize.IBytes(uint64(before.SizeBytes)), item.Namespace, item.Name)
+	}
+	if before.FileCount >= collapseMinFiles && last.FileCount < before.FileCount/collapseFraction {
+		item.warn("the newest snapshot has %d files, the one before it %d: look before you restore (drctl pvc snapshots %s/%s)",
+			last.FileCount, before.FileCount, item.Namespace, item.Name)
+	}
+}
+
+func roundAge(age time.Duration) time.Duration {
+	if age < time.Minute {
+		return max(age, 0).Round(time.Second)
+	}
+	return age.Round(time.Minute)
+}
