@@ -147,6 +147,17 @@ func TestNotAnS3Server(t *testing.T) {
 	requireProblem(t, listing(t, client), recovery.ErrUnsupported, "--endpoint-url")
 }
 
+func TestProxyInFrontOfADeadServer(t *testing.T) {
+	for _, body := range []string{"<html><h1>502 Bad Gateway</h1></html>", ""} {
+		client := clientFor(t, server(t, func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusBadGateway)
+			_, _ = io.WriteString(w, body)
+		}))
+		requireProblem(t, listing(t, client), recovery.ErrUnreachable, "502")
+		require.Equal(t, int64(mostAttempts), client.Requests())
+	}
+}
+
 func TestServerGone(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -204,7 +215,7 @@ func TestTLS(t *testing.T) {
 	require.NoError(t, listing(t, clientFor(t, s.URL)), "the SDK's own variable works as the message says")
 
 	plain := "http" + strings.TrimPrefix(s.URL, "https")
-	requireProblem(t, listing(t, clientFor(t, plain)), recovery.ErrUnreachable, "https")
+	requireProblem(t, listing(t, clientFor(t, plain)), recovery.ErrUnsupported, "https")
 	open := server(t, func(http.ResponseWriter, *http.Request) {})
 	requireProblem(t, listing(t, clientFor(t, "https"+strings.TrimPrefix(open, "http"))), recovery.ErrUnreachable, "plain http")
 }

@@ -65,8 +65,6 @@ func (c *Client) tlsFailure(err error) (diagnosis, bool) {
 		return diagnosis{"TLS: the certificate of " + c.where() + " is not valid: " + firstLine(invalid.Error()), "check its dates, and this machine's clock", recovery.ErrUnreachable}, true
 	case errors.As(err, &record), strings.Contains(text, "server gave HTTP response to HTTPS client"):
 		return diagnosis{"TLS: " + c.where() + " speaks plain http", "give --endpoint-url http://…", recovery.ErrUnreachable}, true
-	case strings.Contains(text, "HTTP request to an HTTPS server"):
-		return diagnosis{c.where() + " speaks https", "give --endpoint-url https://…", recovery.ErrUnreachable}, true
 	case strings.Contains(text, "tls: "):
 		return diagnosis{"TLS: " + text[strings.Index(text, "tls: ")+len("tls: "):], nextEndpoint, recovery.ErrUnreachable}, true
 	}
@@ -166,8 +164,12 @@ func brokenOff(err error) (diagnosis, bool) {
 	if brokenAnswer(err) == aws.TrueTernary {
 		return diagnosis{"the server went away in the middle of its answer", "try again; look at the server's health", recovery.ErrUnreachable}, true
 	}
+	var response *smithyhttp.ResponseError
+	if errors.As(err, &response) && response.HTTPStatusCode() >= 500 {
+		return diagnosis{fmt.Sprintf("the server answered %d, %d times in a row", response.HTTPStatusCode(), mostAttempts), "wait and try again; look at the server's health", recovery.ErrUnreachable}, true
+	}
 	if errors.As(err, &strange) {
-		return diagnosis{"the answer is not S3's", "check --endpoint-url: it may name a web console, or a proxy", recovery.ErrUnsupported}, true
+		return diagnosis{"the answer is not S3's", "check --endpoint-url: it may name a web console or a proxy, or https instead of http may be wanted", recovery.ErrUnsupported}, true
 	}
 	return diagnosis{}, false
 }
@@ -178,6 +180,11 @@ func brokenAnswer(err error) aws.Ternary {
 	var certificate *tls.CertificateVerificationError
 	if errors.As(err, &certificate) {
 		return aws.FalseTernary
+	}
+	// A refusal whose text is not XML ends in EOF too, and is no broken answer.
+	var response *smithyhttp.ResponseError
+	if errors.As(err, &response) && response.HTTPStatusCode() >= 300 {
+		return aws.UnknownTernary
 	}
 	for _, sign := range []error{io.ErrUnexpectedEOF, io.EOF, syscall.ECONNRESET, syscall.EPIPE} {
 		if errors.Is(err, sign) {
