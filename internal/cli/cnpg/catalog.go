@@ -1,0 +1,140 @@
+package cnpgcmd
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/drctl/drctl/internal/cnpg"
+	"github.com/drctl/drctl/internal/recovery"
+	"github.com/drctl/drctl/internal/ui"
+)
+
+func catalogView(streams ui.Streams, catalog *cnpg.BackupCatalog) ui.View {
+	var names []string
+	for _, server := range catalog.Servers {
+		for _, backup := range server.Backups {
+			names = append(names, server.Name+"/"+backup.ID)
+		}
+	}
+	return ui.View{
+		Data: catalog, Names: names,
+		Table: func(w io.Writer, wide bool) error { return writeCatalog(w, streams, catalog, wide) },
+	}
+}
+
+func writeCatalog(w io.Writer, streams ui.Streams, catalog *cnpg.BackupCatalog, wide bool) error {
+	if len(catalog.Servers) == 0 {
+		_, err := fmt.Fprintln(w, "No backup servers below "+catalog.DestinationPath+".")
+		return err
+	}
+	for i, server := range catalog.Servers {
+		if i > 0 {
+			if _, err := fmt.Fprintln(w); err != nil {
+				return err
+			}
+		}
+		if err := writeServer(w, streams, catalog, server, wide); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func writeServer(w io.Writer, streams ui.Streams, catalog *cnpg.BackupCatalog, server recovery.Server, wide bool) error {
+	title := "Server " + server.Name
+	if server.Name == catalog.ServerName {
+		title += " (in use)"
+	}
+	window := streams.Paint(ui.Bad, "nothing can be recovered")
+	if server.RecoveryWindow != nil && !server.RecoveryWindow.IsZero() {
+		window = "recoverable " + ui.Time(server.RecoveryWindow.From) + " … " + ui.Time(server.RecoveryWindow.To)
+	}
+	if _, err := fmt.Fprintf(w, "%s: %s\n", title, window); err != nil {
+		return err
+	}
+	heads := []string{"BACKUP", "STATUS", "END", "SIZE", "TL", "RESTORABLE"}
+	if wide {
+		heads = append(heads, "NAME", "SYSTEM ID", "BEGIN WAL", "END WAL", "PG", "KEPT")
+	}
+	table := ui.NewTable("No base backups.", heads...)
+	for _, backup := range server.Backups {
+		table.Row(backupCells(streams, backup, wide)...)
+	}
+	if err := table.Write(w); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintln(w, describeWAL(streams, server.WAL))
+	return err
+}
+
+func backupCells(streams ui.Streams, backup recovery.Backup, wide bool) []string {
+	verdict := streams.Paint(ui.Good, "yes")
+	if !backup.Restorable {
+		verdict = streams.Paint(ui.Bad, "no")
+	}
+	row := []string{backup.ID, backup.Status, ui.Time(backup.EndTime), ui.Size(backup.SizeBytes), fmt.Sprint(backup.Timeline), verdict}
+	if wide {
+		kept := backup.KeepTarget
+		if backup.Kept && kept == "" {
+			kept = "yes"
+		}
+		row = append(row, backup.Name, backup.SystemID, backup.BeginWAL, backup.EndWAL, fmt.Sprint(backup.PostgresVersion), kept)
+	}
+	return row
+}
+
+// describeWAL is the line below a server's backups.
+func describeWAL(streams ui.Streams, wal recovery.WAL) string {
+	if wal.SegmentCount == 0 {
+		return "WAL: none"
+	}
+	parts := []string{fmt.Sprintf("%s segments (%s)", ui.Count(wal.SegmentCount), ui.Size(wal.SizeBytes))}
+	if len(wal.Timelines) > 1 {
+		parts = append(parts, fmt.Sprintf("%d timelines", len(wal.Timelines)))
+	}
+	if len(wal.Gaps) == 0 {
+		parts = append(parts, streams.Paint(ui.Good, "no gaps"))
+	} else {
+		parts = append(parts, streams.Paint(ui.Bad, plural(len(wal.Gaps), "gap")))
+	}
+	if len(wal.MissingHistory) > 0 {
+		parts = append(parts, streams.Paint(ui.Bad, "missing "+strings.Join(wal.MissingHistory, ", ")))
+	}
+	if len(wal.Partials) > 0 {
+		parts = append(parts, plural(len(wal.Partials), "partial segment"))
+	}
+	return "WAL: " + strings.Join(parts, ", ") + ", last " + wal.Last + " at " + ui.Time(wal.LastTime)
+}
+
+func plural(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
+
+// warnCatalog says on stderr what the table has no room for. The last gaps of the catalog's own
+// warnings are left to Finish, which prints them anyway.
+func warnCatalog(streams ui.Streams, catalog *cnpg.BackupCatalog, gaps int) {
+	own := catalog.Warnings
+	if len(own) >= gaps {
+		own = own[:len(own)-gaps]
+	}
+	for _, warning := range own {
+		streams.Warn("%s", warning)
+	}
+	for _, server := range catalog.Servers {
+		for _, gap := range server.WAL.Gaps {
+			streams.Warn("%s: %d segments are missing between %s and %s: nothing behind the gap can be reached from a backup ahead of it", server.Name, gap.Missing, gap.After, gap.Before)
+		}
+		for _, backup := range server.Backups {
+			for _, reason := range backup.Reasons {
+				streams.Warn("%s/%s: %s", server.Name, backup.ID, reason)
+			}
+		}
+		for _, warning := range server.Warnings {
+			streams.Warn("%s: %s", server.Name, warning)
+		}
+	}
+}
