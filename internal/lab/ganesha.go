@@ -37,10 +37,14 @@ type Ganesha struct {
 	// Export is the path to mount.
 	Export  string
 	Process *Process
+
+	// folder holds the configuration and the server's state.
+	folder string
 }
 
 // ganeshaConfig keeps everything that two servers on one machine could fight over below their own
-// folder, and turns off what needs more than rpcbind (NLM wants statd, UDP wants more ports).
+// folder, and turns off what needs more than rpcbind (NLM wants statd, UDP wants more ports). Nothing
+// is cached, as tests change the folder behind the server's back.
 const ganeshaConfig = `NFS_CORE_PARAM {
   NFS_Port = {{.Port}}; MNT_Port = {{.MountPort}}; Bind_addr = {{.Host}}; Protocols = 3;
   Enable_NLM = false; Enable_RQUOTA = false; Enable_UDP = false;
@@ -49,7 +53,7 @@ NFSV4 { Graceless = true; RecoveryRoot = "{{.State}}"; }
 EXPORT {
   Export_Id = 1; Path = "{{.Options.Dir}}"; Pseudo = "/export"; Protocols = 3; Transports = TCP; SecType = sys;
   Access_Type = {{if .Options.Clients}}NONE{{else}}{{.Access}}{{end}}; Squash = {{.Options.Squash}};
-  PrivilegedPort = {{.Options.PrivilegedPort}};
+  PrivilegedPort = {{.Options.PrivilegedPort}}; Attr_Expiration_Time = 0;
   FSAL { Name = VFS; }
 {{- if .Options.Clients}}
   CLIENT { Clients = {{.Options.Clients}}; Access_Type = {{.Access}}; }
@@ -68,27 +72,31 @@ func (s *Stack) Ganesha(ctx context.Context, o GaneshaOptions) (*Ganesha, error)
 	if o.Squash == "" {
 		o.Squash = "No_Root_Squash"
 	}
-	g, folder, err := s.prepareGanesha(o)
+	g, err := s.prepareGanesha(o)
 	if err != nil {
 		return nil, err
 	}
-	release, err := s.holdRPCBind(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer release()
-	g.Process, err = s.Start(ctx, Command{
-		Name: "ganesha-" + strconv.Itoa(g.Port), Path: program, Dir: folder,
-		// In the foreground: as a daemon it dies. A pid file of its own: a second server would refuse
-		// to start.
-		Args:         []string{"-F", "-f", filepath.Join(folder, "ganesha.conf"), "-L", "/dev/stdout", "-p", filepath.Join(folder, "ganesha.pid")},
-		Ready:        g.answers,
-		ReadyTimeout: time.Minute,
-	})
-	if err != nil {
+	if err := g.start(ctx, s, program); err != nil {
 		return nil, err
 	}
 	return g, nil
+}
+
+func (g *Ganesha) start(ctx context.Context, s *Stack, program string) error {
+	release, err := s.holdRPCBind(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	g.Process, err = s.Start(ctx, Command{
+		Name: "ganesha-" + strconv.Itoa(g.Port), Path: program, Dir: g.folder,
+		// In the foreground: as a daemon it dies. A pid file of its own: a second server would refuse
+		// to start.
+		Args:         []string{"-F", "-f", filepath.Join(g.folder, "ganesha.conf"), "-L", "/dev/stdout", "-p", filepath.Join(g.folder, "ganesha.pid")},
+		Ready:        g.answers,
+		ReadyTimeout: time.Minute,
+	})
+	return err
 }
 
 func ganeshaProgram() (string, error) {
@@ -114,28 +122,27 @@ func findProgram(name string, folders ...string) (string, error) {
 	return path, err
 }
 
-func (s *Stack) prepareGanesha(o GaneshaOptions) (*Ganesha, string, error) {
+func (s *Stack) prepareGanesha(o GaneshaOptions) (*Ganesha, error) {
 	g := &Ganesha{Host: "127.0.0.1", Export: o.Dir}
 	var err error
 	if g.Port, err = FreePort(); err != nil {
-		return nil, "", err
+		return nil, err
 	}
 	if g.MountPort, err = FreePort(); err != nil {
-		return nil, "", err
+		return nil, err
 	}
-	folder, err := s.Dir("ganesha-" + strconv.Itoa(g.Port))
-	if err != nil {
-		return nil, "", err
+	if g.folder, err = s.Dir("ganesha-" + strconv.Itoa(g.Port)); err != nil {
+		return nil, err
 	}
-	return g, folder, g.writeConfig(folder, o)
+	return g, g.writeConfig(o)
 }
 
-func (g *Ganesha) writeConfig(folder string, o GaneshaOptions) error {
+func (g *Ganesha) writeConfig(o GaneshaOptions) error {
 	config, err := template.New("ganesha.conf").Parse(ganeshaConfig)
 	if err != nil {
 		return fmt.Errorf("lab: template of ganesha.conf: %w", err)
 	}
-	file, err := os.Create(filepath.Join(folder, "ganesha.conf"))
+	file, err := os.Create(filepath.Join(g.folder, "ganesha.conf"))
 	if err != nil {
 		return fmt.Errorf("lab: ganesha.conf: %w", err)
 	}
@@ -147,7 +154,7 @@ func (g *Ganesha) writeConfig(folder string, o GaneshaOptions) error {
 		*Ganesha
 		Options       GaneshaOptions
 		State, Access string
-	}{g, o, folder, access})
+	}{g, o, g.folder, access})
 	return errors.Join(err, file.Close())
 }
 
@@ -168,4 +175,17 @@ func dialPort(ctx context.Context, host string, port int) error {
 		return err
 	}
 	return connection.Close()
+}
+
+// Restart kills the server and starts it again on the same ports, as after a power failure: file
+// handles stay good.
+func (g *Ganesha) Restart(ctx context.Context, s *Stack) error {
+	if err := g.Process.Kill(); err != nil {
+		return err
+	}
+	program, err := ganeshaProgram()
+	if err != nil {
+		return err
+	}
+	return g.start(ctx, s, program)
 }

@@ -120,9 +120,10 @@ func (c *client) refusedExport(ctx context.Context, what, wanted string, refused
 	case err != nil:
 		list = "the server does not tell what it exports"
 	case len(exports) == 0:
-		list = "the server exports nothing"
+		list = "the server exports nothing to this machine"
 	}
-	if !within(exports, wanted) && (err == nil || refused.code == nfs.MNT3ErrNoEnt) {
+	// Some servers list only what the asking machine may mount: an empty list says nothing about names.
+	if refused.code == nfs.MNT3ErrNoEnt || (len(exports) > 0 && !within(exports, wanted)) {
 		p.Why = "there is no such export; " + list
 		p.Next = "give one of its exports: --repo nfs://HOST/EXPORT"
 		return p

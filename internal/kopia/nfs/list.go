@@ -2,6 +2,7 @@ package nfs
 
 import (
 	"context"
+	"errors"
 	"path"
 	"strings"
 
@@ -9,6 +10,8 @@ import (
 	"github.com/kopia/kopia/repo/blob/sharded"
 	"github.com/willscott/go-nfs-client/nfs"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/drctl/drctl/internal/recovery"
 )
 
 // folder is a shard: its path, and the beginning that all blobs in it share.
@@ -46,13 +49,24 @@ func (s *storage) listWave(ctx context.Context, wave []folder) ([][]entry, error
 		group.Go(func() error {
 			var err error
 			if listed[i], err = s.tree.list(groupCtx, f.path); err != nil {
-				// ctx, not groupCtx: that a sibling failed first is not this one's reason.
-				return s.tree.problem(ctx, "list "+s.options.String()+strings.TrimSuffix(f.path, "/"), err)
+				return s.listProblem(ctx, f, err)
 			}
 			return nil
 		})
 	}
 	return listed, group.Wait()
+}
+
+// listProblem takes the caller's ctx: that a sibling failed first is not a folder's own reason.
+func (s *storage) listProblem(ctx context.Context, f folder, err error) error {
+	what := "list " + s.options.String() + strings.TrimSuffix(f.path, "/")
+	if isNotFound(err) {
+		return &recovery.Problem{
+			What: what, Why: "the folder was removed during the listing", Next: "run the command again",
+			Err: errors.Join(recovery.ErrUnreachable, err),
+		}
+	}
+	return s.tree.problem(ctx, what, err)
 }
 
 // report calls back for each blob of a folder.

@@ -59,7 +59,7 @@ func (s *storage) readFile(ctx context.Context, p string, offset, length int64) 
 		} else {
 			parts, err = s.tree.readRange(ctx, handle, offset, length)
 		}
-		return err
+		return s.tree.withOwner(ctx, handle, err)
 	})
 	return parts, err
 }

@@ -2,6 +2,7 @@ package nfs
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path"
 	"sync"
@@ -157,6 +158,20 @@ func (t *tree) completeEntries(ctx context.Context, folder []byte, entries []ent
 		complete = append(complete, e)
 	}
 	return complete, nil
+}
+
+// withOwner adds whom a file belongs to, where the server refused it without saying so: anybody may
+// ask for attributes.
+func (t *tree) withOwner(ctx context.Context, handle []byte, err error) error {
+	var status *statusError
+	if !errors.As(err, &status) || status.attributes != nil || !isStatus(err, nfs.NFS3ErrAcces, nfs.NFS3ErrPerm) {
+		return err
+	}
+	found, failed := t.getattr(ctx, handle)
+	if failed != nil {
+		return err // the refusal matters more
+	}
+	return &statusError{status.code, found}
 }
 
 func (t *tree) remember(p string, handle []byte) {
