@@ -126,6 +126,8 @@ func (k *Kubernetes) Restart(ctx context.Context) error {
 		return err
 	}
 	k.apiserver = process
+	// Closing the stack must not wait for watches either.
+	k.stack.Defer(process.Kill)
 	return nil
 }
 
