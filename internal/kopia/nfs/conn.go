@@ -98,8 +98,8 @@ func (c *conn) broken() bool {
 func (c *conn) lost() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if errors.Is(c.err, errClosed) {
-		return errClosed
+	if errors.Is(c.err, errClosed) || errors.Is(c.err, errMalformed) {
+		return c.err // trying again would not help
 	}
 	return fmt.Errorf("%w: %w", errLost, c.err)
 }

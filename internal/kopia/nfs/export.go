@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/willscott/go-nfs-client/nfs"
-	"github.com/willscott/go-nfs-client/nfs/rpc"
 
 	"github.com/drctl/drctl/internal/recovery"
 )
@@ -28,7 +27,7 @@ func findPorts(ctx context.Context, o Options, operations *atomic.Int64) (servic
 	}
 	asking := o
 	asking.Timeout = min(o.Timeout, portmapperTimeout)
-	c := newClient(asking, rpc.PmapPort, 1, operations)
+	c := newClient(asking, o.portmapperPort, 1, operations)
 	defer c.close()
 	what := "ask the portmapper of " + o.Host
 	registered, err := c.registered(ctx, ports)
@@ -100,7 +99,7 @@ func (c *client) mountProblem(ctx context.Context, what string, ports servicePor
 			What: what, Why: "the export accepts Kerberos only", Next: "allow sec=sys for this client on the server",
 			Err: errors.Join(recovery.ErrUnsupported, err),
 		}
-	case errors.As(err, &refused) && refused.auth == 0 && ports.mount == ports.nfs:
+	case errors.As(err, &refused) && refused.unserved && ports.mount == ports.nfs:
 		return &recovery.Problem{
 			What: what, Why: "the portmapper could not be asked for the MOUNT service, and it is not on the NFS port: " + refused.reason,
 			Next: "open TCP port 111 and the port of mountd, or name mountd's: --repo 'nfs://HOST:2049/EXPORT?mountport=PORT'",

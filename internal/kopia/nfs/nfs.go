@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/kopia/kopia/repo/blob"
+	"github.com/willscott/go-nfs-client/nfs/rpc"
 
 	"github.com/drctl/drctl/internal/recovery"
 )
@@ -44,6 +45,9 @@ type Options struct {
 	Timeout time.Duration `json:"timeout,omitempty"`
 	// Connections are at most so many, 0 means DefaultConnections.
 	Connections int `json:"connections,omitempty"`
+
+	// portmapperPort is 111, but in tests.
+	portmapperPort int
 }
 
 // New mounts the export, finds the folder of the repository in it and serves its blobs, read-only.
@@ -109,6 +113,9 @@ func (o Options) complete() (Options, error) {
 	}
 	if o.Timeout <= 0 {
 		o.Timeout = DefaultTimeout
+	}
+	if o.portmapperPort == 0 {
+		o.portmapperPort = rpc.PmapPort
 	}
 	if o.Connections <= 0 {
 		o.Connections = DefaultConnections

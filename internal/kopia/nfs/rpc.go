@@ -26,8 +26,10 @@ const (
 // rejection is an answer of the RPC layer: the server did not even try.
 type rejection struct {
 	// auth is the auth_stat of a refused credential, zero otherwise.
-	auth   uint32
-	reason string
+	auth uint32
+	// unserved: the server answers on this port, but not for this program.
+	unserved bool
+	reason   string
 }
 
 func (r *rejection) Error() string { return "RPC refused: " + r.reason }
@@ -101,7 +103,7 @@ func openReply(record []byte) (*decoder, error) {
 	case d.err != nil:
 		return nil, d.err
 	case status != 0:
-		return nil, &rejection{reason: acceptedStatus(status)}
+		return nil, &rejection{unserved: status <= rpc.ProcUnavail, reason: acceptedStatus(status)}
 	}
 	return d, nil
 }
