@@ -25,8 +25,8 @@ func NewRoot(f *command.Factory, version Version, name string) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "drctl",
 		Short: "Disaster recovery for GitOps clusters: what can I get back, and from when?",
-		Long: `drctl finds and proves the recovery points of a GitOps cluster: PVCs in Kopia, databases in
-Barman. It works with the cluster up and with the cluster gone.`,
+		Long: `What can I get back, and from when? drctl finds the recovery points of a GitOps
+cluster, PVCs in Kopia and databases in Barman, with the cluster up or gone.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
@@ -38,6 +38,7 @@ Barman. It works with the cluster up and with the cluster gone.`,
 	root.CompletionOptions.SetDefaultShellCompDirective(cobra.ShellCompDirectiveNoFileComp)
 	addGlobalFlags(root, f)
 	root.AddCommand(pvccmd.New(f), cnpgcmd.New(f), newVersion(f, version), newOptions(f, root))
+	root.SuggestionsMinimumDistance = 2
 	root.SetUsageTemplate(usageTemplate)
 	root.SetHelpCommand(&cobra.Command{Use: "no-help", Hidden: true})
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
@@ -63,11 +64,13 @@ func unknownCommand(cmd *cobra.Command, args []string) error {
 // drctl's own. `drctl options` shows them all.
 func addGlobalFlags(root *cobra.Command, f *command.Factory) {
 	flags := root.PersistentFlags()
+	// Kubernetes' own --cache-dir is for its discovery cache, which drctl does not use.
+	f.Settings.Kube.CacheDir = nil
 	f.Settings.Kube.AddFlags(flags)
 	s := f.Settings
 	flags.BoolVar(&s.Offline, "offline", false, "never call the Kubernetes API")
 	flags.StringVar(&s.GitOps, "gitops", "", "folder of the GitOps tree")
-	flags.StringVar(&s.Repo, "repo", "", "Kopia repository: PATH, file:///PATH, nfs://HOST[:PORT]/EXPORT[/PATH], s3://BUCKET/PREFIX")
+	flags.StringVar(&s.Repo, "repo", "", "Kopia repository: a path, nfs://… or s3://…")
 	flags.StringVar(&s.PasswordFile, "password-file", "", "file with the Kopia password (else KOPIA_PASSWORD, else the Secret)")
 	flags.StringVar(&s.DestinationPath, "destination-path", "", "Barman destination: s3://BUCKET/PATH")
 	flags.StringVar(&s.EndpointURL, "endpoint-url", "", "S3 endpoint of Barman and of an s3:// repository")
@@ -77,6 +80,7 @@ func addGlobalFlags(root *cobra.Command, f *command.Factory) {
 	flags.CountVarP(&s.Verbosity, "verbose", "v", "say more on stderr; twice for requests")
 	shown := map[string]bool{"namespace": true, "context": true, "offline": true, "gitops": true, "repo": true}
 	flags.VisitAll(func(flag *pflag.Flag) { flag.Hidden = !shown[flag.Name] })
+	flags.Lookup("context").Usage = "kubeconfig context"
 	flags.Lookup("namespace").Usage = "namespace (default: all, for everything that reads)"
 	completeFlags(root, f)
 }

@@ -55,7 +55,7 @@ func (j *join) warnMissingSource(item *Item, claim recovery.Claim, sources []rec
 	}
 	age := j.now.Sub(claim.CreatedAt)
 	if !claim.CreatedAt.IsZero() && age < firstBackupAfter {
-		item.warn("has no ReplicationSource yet: the claim is %s old and the policy waits until it is 2 h old", roundAge(age))
+		item.warn("has no ReplicationSource yet: the claim is %d min old and the policy waits until it is 2 h old", int(max(age, 0)/time.Minute))
 		return
 	}
 	item.warn("carries the backup label and has no ReplicationSource: nothing is backed up; look at the Kyverno policy and the claim's phase")
@@ -93,11 +93,4 @@ func warnCollapse(item *Item, complete []recovery.Snapshot) {
 		item.warn("the newest snapshot has %d files, the one before it %d: look before you restore (drctl pvc snapshots %s/%s)",
 			last.FileCount, before.FileCount, item.Namespace, item.Name)
 	}
-}
-
-func roundAge(age time.Duration) time.Duration {
-	if age < time.Minute {
-		return max(age, 0).Round(time.Second)
-	}
-	return age.Round(time.Minute)
 }

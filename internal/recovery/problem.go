@@ -22,11 +22,7 @@ type Problem struct {
 func (p *Problem) Error() string {
 	var b strings.Builder
 	b.WriteString(p.What)
-	why := p.Why
-	if why == "" && p.Err != nil {
-		why = p.Err.Error()
-	}
-	if why != "" {
+	if why := p.Cause(); why != "" {
 		b.WriteString(": ")
 		b.WriteString(why)
 	}
@@ -36,6 +32,19 @@ func (p *Problem) Error() string {
 		b.WriteString(")")
 	}
 	return b.String()
+}
+
+// Cause is why it happened: Why, else the text of Err, else nothing. A bare kind explains nothing.
+func (p *Problem) Cause() string {
+	if p.Why != "" || p.Err == nil {
+		return p.Why
+	}
+	for _, kind := range []error{ErrUnreachable, ErrDenied, ErrNotFound, ErrDamaged, ErrUnsupported, ErrWrongPassword, ErrUsage} {
+		if p.Err == kind { //nolint:errorlint // Only the bare kind is meant, not what wraps it.
+			return ""
+		}
+	}
+	return p.Err.Error()
 }
 
 // Unwrap gives the cause.

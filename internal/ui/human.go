@@ -36,6 +36,14 @@ func Age(d time.Duration) string {
 	return fmt.Sprintf("%dd", int(d/(24*time.Hour)))
 }
 
+// Minute renders a moment in UTC for a table, to the minute; "-" for none.
+func Minute(t time.Time) string {
+	if t.IsZero() {
+		return "-"
+	}
+	return t.UTC().Format("2006-01-02 15:04Z")
+}
+
 // Time renders a moment in UTC, to the second; "-" for none.
 func Time(t time.Time) string {
 	if t.IsZero() {

@@ -65,11 +65,7 @@ func Explain(err error) string {
 	}
 	var b strings.Builder
 	b.WriteString("Error: " + p.What + "\n")
-	why := p.Why
-	if why == "" && p.Err != nil {
-		why = p.Err.Error()
-	}
-	if why != "" {
+	if why := p.Cause(); why != "" {
 		b.WriteString("  why:  " + why + "\n")
 	}
 	if p.Next != "" {

@@ -20,7 +20,7 @@ type Table struct {
 func NewTable(none string, heads ...string) *Table {
 	style := table.StyleDefault
 	style.Options = table.OptionsNoBordersAndSeparators
-	style.Box.PaddingLeft, style.Box.PaddingRight = "", "   "
+	style.Box.PaddingLeft, style.Box.PaddingRight = "", "  "
 	writer := table.NewWriter()
 	writer.SetStyle(style)
 	writer.SuppressTrailingSpaces()

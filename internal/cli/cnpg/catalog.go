@@ -73,7 +73,7 @@ func backupCells(streams ui.Streams, backup recovery.Backup, wide bool) []string
 	if !backup.Restorable {
 		verdict = streams.Paint(ui.Bad, "no")
 	}
-	row := []string{backup.ID, backup.Status, ui.Time(backup.EndTime), ui.Size(backup.SizeBytes), fmt.Sprint(backup.Timeline), verdict}
+	row := []string{backup.ID, backup.Status, ui.Minute(backup.EndTime), ui.Size(backup.SizeBytes), fmt.Sprint(backup.Timeline), verdict}
 	if wide {
 		kept := backup.KeepTarget
 		if backup.Kept && kept == "" {

@@ -105,15 +105,15 @@ func databaseNames(items []cnpg.DatabaseItem) []string {
 }
 
 func writeList(w io.Writer, streams ui.Streams, list *cnpg.DatabaseList, wide bool) error {
-	heads := []string{"NAME", "SERVER", "READY", "ARCHIVING", "RECOVERABLE FROM", "TO"}
+	heads := []string{"NAME", "SERVER", "ARCHIVING", "RECOVERABLE FROM", "TO"}
 	if wide {
-		heads = append([]string{"NAMESPACE"}, append(heads, "BACKUPS", "DESTINATION", "PHASE")...)
+		heads = append([]string{"NAMESPACE"}, append(heads, "BACKUPS", "READY", "DESTINATION", "PHASE")...)
 	}
 	table := ui.NewTable("No CloudNativePG Clusters.", heads...)
 	for _, item := range list.Items {
 		row := databaseCells(streams, item)
 		if wide {
-			row = append([]string{item.Namespace}, append(row, restorable(item), item.DestinationPath, item.Phase)...)
+			row = append([]string{item.Namespace}, append(row, restorable(item), ready(item), item.DestinationPath, item.Phase)...)
 		}
 		table.Row(row...)
 	}
@@ -124,15 +124,18 @@ func databaseCells(streams ui.Streams, item cnpg.DatabaseItem) []string {
 	from, to := streams.Paint(ui.Bad, "nothing"), ""
 	switch {
 	case item.RecoveryWindow != nil && !item.RecoveryWindow.IsZero():
-		from, to = ui.Time(item.RecoveryWindow.From), ui.Time(item.RecoveryWindow.To)
+		from, to = ui.Minute(item.RecoveryWindow.From), ui.Minute(item.RecoveryWindow.To)
 	case item.RestorableCount < 0:
 		from = streams.Paint(ui.Caution, "unknown")
 	}
-	ready := fmt.Sprintf("%d/%d", item.ReadyInstances, item.Instances)
+	return []string{item.Name, item.ServerName, archiving(streams, item.Archiving), from, to}
+}
+
+func ready(item cnpg.DatabaseItem) string {
 	if item.ReadyInstances < 0 {
-		ready = fmt.Sprintf("?/%d", item.Instances)
+		return fmt.Sprintf("?/%d", item.Instances)
 	}
-	return []string{item.Name, item.ServerName, ready, archiving(streams, item.Archiving), from, to}
+	return fmt.Sprintf("%d/%d", item.ReadyInstances, item.Instances)
 }
 
 func archiving(streams ui.Streams, text string) string {

@@ -18,7 +18,8 @@ const (
 )
 
 // ExitCodes is the paragraph in every command's help.
-const ExitCodes = `0 ok · 1 failed · 2 usage · 3 partial or unknown · 4 unfinished: resume or abort · 5 findings · 130 cancelled`
+const ExitCodes = `0 ok · 1 failed · 2 usage · 3 partial or unknown · 4 unfinished:
+            resume or abort · 5 findings · 130 cancelled before any effect`
 
 // ExitCode maps what a command returned to the contract. A cancelled read has had no effect: 130.
 func ExitCode(err error) int {

@@ -115,20 +115,37 @@ func snapshotNames(items []pvc.SnapshotItem) []string {
 }
 
 func writeSnapshots(w io.Writer, f *command.Factory, list *pvc.SnapshotList, wide bool) error {
-	heads := []string{"SOURCE", "START", "AGE", "SIZE", "FILES", "ID"}
+	// One source is known to whoever asked for it; its column would push the IDs off a narrow screen.
+	named := wide || severalSources(list.Items)
+	heads := []string{"START", "AGE", "SIZE", "FILES", "ID"}
+	if named {
+		heads = append([]string{"SOURCE"}, heads...)
+	}
 	if wide {
 		heads = append(heads, "END", "DIRS", "ERRORS", "PINS")
 	}
 	table := ui.NewTable("No snapshots.", append(heads, "NOTE")...)
 	now := f.Now()
 	for _, s := range list.Items {
-		row := []string{s.Source.Username + "@" + s.Source.Hostname, ui.Time(s.StartTime), ui.Age(now.Sub(s.StartTime)), ui.Size(s.SizeBytes), fmt.Sprint(s.FileCount), s.ID}
+		row := []string{ui.Minute(s.StartTime), ui.Age(now.Sub(s.StartTime)), ui.Size(s.SizeBytes), fmt.Sprint(s.FileCount), s.ID}
+		if named {
+			row = append([]string{s.Source.Username + "@" + s.Source.Hostname}, row...)
+		}
 		if wide {
 			row = append(row, ui.Time(s.EndTime), fmt.Sprint(s.DirCount), fmt.Sprint(s.ErrorCount), strings.Join(s.Pins, ","))
 		}
 		table.Row(append(row, f.Streams.Paint(ui.Caution, note(s)))...)
 	}
 	return table.Write(w)
+}
+
+func severalSources(items []pvc.SnapshotItem) bool {
+	for _, item := range items {
+		if item.Source != items[0].Source {
+			return true
+		}
+	}
+	return false
 }
 
 // note says what sets a snapshot apart from a plain good one.
