@@ -2,6 +2,7 @@ package lab
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -87,19 +88,25 @@ func (a *Applier) apply(ctx context.Context, object *unstructured.Unstructured) 
 	return wrap(err, "apply "+describe(object))
 }
 
-// SetStatus merges status into the object's status subresource.
-func (a *Applier) SetStatus(ctx context.Context, object *unstructured.Unstructured, status map[string]any) error {
+// Merge merges fields into one part of an object: "metadata", "spec", or "status", which is written
+// through the status subresource.
+func (a *Applier) Merge(ctx context.Context, object *unstructured.Unstructured, part string, fields map[string]any) error {
+	action := "merge " + part + " of " + describe(object)
 	resource, err := a.resource(object.GroupVersionKind(), object.GetNamespace())
 	if err != nil {
-		return fmt.Errorf("lab: status of %s: %w", describe(object), err)
+		return wrap(err, action)
 	}
-	body, err := (&unstructured.Unstructured{Object: map[string]any{"status": status}}).MarshalJSON()
+	body, err := json.Marshal(map[string]any{part: fields})
 	if err != nil {
-		return fmt.Errorf("lab: encode status of %s: %w", describe(object), err)
+		return wrap(err, action)
+	}
+	var subresources []string
+	if part == "status" {
+		subresources = []string{part}
 	}
 	options := metav1.PatchOptions{FieldManager: fieldManager, FieldValidation: metav1.FieldValidationStrict}
-	_, err = resource.Patch(ctx, object.GetName(), types.MergePatchType, body, options, "status")
-	return wrap(err, "set status of "+describe(object))
+	_, err = resource.Patch(ctx, object.GetName(), types.MergePatchType, body, options, subresources...)
+	return wrap(err, action)
 }
 
 // Get reads the object of the same kind, namespace and name as it stands on the server.

@@ -41,6 +41,18 @@ func oddClaims() []PlatformClaim {
 			State:       "unprotected", Why: "a CNPG volume must not carry a backup label",
 		},
 		{
+			Namespace: "cloudnative-pg", Name: "immich-database-1-wal", InCluster: true,
+			CNPGCluster: "immich-database",
+			Identity:    identity("immich-database-1-wal-backup", "cloudnative-pg"),
+			State:       "unprotected", Why: "a CNPG volume as it should be: no label",
+		},
+		{
+			Namespace: "forgejo", Name: "forgejo-database-1", InCluster: true,
+			CNPGCluster: "forgejo-database",
+			Identity:    identity("forgejo-database-1-backup", "forgejo"),
+			State:       "unprotected", Why: "a CNPG volume as it should be: no label",
+		},
+		{
 			Namespace: "karakeep", Name: "attic-pvc",
 			Identity:  identity("attic-pvc-backup", "karakeep"),
 			Snapshots: series(20*day, day, 2, 32*kib, 3),
