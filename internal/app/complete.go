@@ -99,5 +99,13 @@ func (a *App) BackupIDs(ctx context.Context, database string) ([]string, error) 
 	if err != nil {
 		return nil, err
 	}
-	return barman.BackupIDs(ctx, client, barman.Options{Bucket: bucket, Prefix: prefix})
+	backups, err := barman.BackupIDs(ctx, client, barman.Options{Bucket: bucket, Prefix: prefix})
+	if err != nil {
+		return nil, err
+	}
+	ids := make([]string, 0, len(backups))
+	for _, backup := range backups {
+		ids = append(ids, backup.ID+"\tserver "+backup.Server)
+	}
+	return ids, nil
 }

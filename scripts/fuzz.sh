@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# Runs every fuzz target for FUZZTIME, one after the other, and says how often each was executed.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+: "${FUZZTIME:=10m}"
+failed=0
+for file in $(git ls-files --cached --others --exclude-standard '*_test.go' | xargs grep -lE '^func Fuzz[A-Z]'); do
+  package=./$(dirname "$file")
+  for target in $(grep -oE '^func Fuzz[A-Za-z0-9_]+' "$file" | cut -d' ' -f2); do
+    [ -z "${ONLY:-}" ] || [[ "$target" =~ $ONLY ]] || continue
+    log=$(mktemp)
+    if go test "$package" -run '^$' -fuzz "^$target\$" -fuzztime "$FUZZTIME" ${FUZZPARALLEL:+-parallel "$FUZZPARALLEL"} >"$log" 2>&1; then
+      printf '%s %s: %s\n' "$package" "$target" "$(grep -oE 'execs: [0-9]+' "$log" | tail -n 1)"
+    else
+      printf '%s %s: FOUND SOMETHING\n' "$package" "$target"; tail -n 40 "$log"; failed=1
+    fi
+    rm -f "$log"
+  done
+done
+exit $failed
