@@ -17,6 +17,9 @@ type Platform struct {
 	AccessKeyID, SecretAccessKey string
 	// KopiaPassword opens the repository that all claims share.
 	KopiaPassword string
+	// NFSServer and NFSPath are where the manifests say that repository is. They must be of this
+	// machine, whoever reads them may go there.
+	NFSServer, NFSPath string
 	// SeededAt is what the ages of snapshots count back from.
 	SeededAt time.Time
 }

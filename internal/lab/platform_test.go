@@ -17,7 +17,7 @@ import (
 func testPlatform() lab.Platform {
 	return lab.Platform{
 		EndpointURL: "http://127.0.0.1:9", AccessKeyID: "CANARY-KEY-ID", SecretAccessKey: "CANARY-SECRET-KEY",
-		KopiaPassword: "CANARY-PASSWORD", SeededAt: time.Now().UTC(),
+		KopiaPassword: "CANARY-PASSWORD", NFSServer: "127.0.0.1", NFSPath: "/export", SeededAt: time.Now().UTC(),
 	}
 }
 
