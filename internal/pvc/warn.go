@@ -30,6 +30,7 @@ func (j *join) warnClaim(item *Item, claim recovery.Claim, sources []recovery.Re
 	}
 	j.warnMissingSource(item, claim, sources)
 	j.warnCollision(item, sources)
+	j.warnOtherPath(item, sources)
 	for _, source := range sources {
 		if source.Paused {
 			item.warn("ReplicationSource %s is paused: it reports success without making backups", source.Name)
@@ -76,6 +77,20 @@ func (j *join) warnCollision(item *Item, sources []recovery.ReplicationSource) {
 	}
 	if len(others) > 0 {
 		item.warn("shares the identity %s with %s: their snapshots cannot be told apart; give each its own username and hostname", sources[0].Identity, names(others))
+	}
+}
+
+// warnOtherPath points at snapshots that stand under another path or user of the same claim: where
+// the ReplicationSource itself cannot be asked (a GitOps tree), its overrides are not known.
+func (j *join) warnOtherPath(item *Item, sources []recovery.ReplicationSource) {
+	if len(sources) == 0 || !sources[0].Inferred || item.SnapshotCount > 0 {
+		return
+	}
+	mine := sources[0].Identity
+	for source := range j.snapshots {
+		if source.Username == mine.Username && source.Hostname == mine.Hostname && source.Path != mine.Path {
+			item.warn("has no snapshots as %s, but there are some as %s: compare them (drctl pvc snapshots %s)", mine, source, source)
+		}
 	}
 }
 

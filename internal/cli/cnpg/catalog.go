@@ -70,16 +70,15 @@ func writeServer(w io.Writer, streams ui.Streams, catalog *cnpg.BackupCatalog, s
 
 func backupCells(streams ui.Streams, backup recovery.Backup, wide bool) []string {
 	verdict := streams.Paint(ui.Good, "yes")
+	if backup.Kept {
+		verdict += ", kept"
+	}
 	if !backup.Restorable {
 		verdict = streams.Paint(ui.Bad, "no")
 	}
 	row := []string{backup.ID, backup.Status, ui.Minute(backup.EndTime), ui.Size(backup.SizeBytes), fmt.Sprint(backup.Timeline), verdict}
 	if wide {
-		kept := backup.KeepTarget
-		if backup.Kept && kept == "" {
-			kept = "yes"
-		}
-		row = append(row, backup.Name, backup.SystemID, backup.BeginWAL, backup.EndWAL, fmt.Sprint(backup.PostgresVersion), kept)
+		row = append(row, backup.Name, backup.SystemID, backup.BeginWAL, backup.EndWAL, fmt.Sprint(backup.PostgresVersion), backup.KeepTarget)
 	}
 	return row
 }
@@ -96,7 +95,8 @@ func describeWAL(streams ui.Streams, wal recovery.WAL) string {
 	if len(wal.Gaps) == 0 {
 		parts = append(parts, streams.Paint(ui.Good, "no gaps"))
 	} else {
-		parts = append(parts, streams.Paint(ui.Bad, plural(len(wal.Gaps), "gap")))
+		first := wal.Gaps[0]
+		parts = append(parts, streams.Paint(ui.Bad, fmt.Sprintf("%s (%d missing behind %s)", plural(len(wal.Gaps), "gap"), first.Missing, first.After)))
 	}
 	if len(wal.MissingHistory) > 0 {
 		parts = append(parts, streams.Paint(ui.Bad, "missing "+strings.Join(wal.MissingHistory, ", ")))
@@ -125,14 +125,6 @@ func warnCatalog(streams ui.Streams, catalog *cnpg.BackupCatalog, gaps int) {
 		streams.Warn("%s", warning)
 	}
 	for _, server := range catalog.Servers {
-		for _, gap := range server.WAL.Gaps {
-			streams.Warn("%s: %d segments are missing between %s and %s: nothing behind the gap can be reached from a backup ahead of it", server.Name, gap.Missing, gap.After, gap.Before)
-		}
-		for _, backup := range server.Backups {
-			for _, reason := range backup.Reasons {
-				streams.Warn("%s/%s: %s", server.Name, backup.ID, reason)
-			}
-		}
 		for _, warning := range server.Warnings {
 			streams.Warn("%s: %s", server.Name, warning)
 		}

@@ -89,7 +89,7 @@ func listRun(ctx context.Context, o *listOptions) error {
 	if o.output.Format == ui.FormatTable || o.output.Format == ui.FormatWide {
 		for _, item := range list.Items {
 			for _, warning := range item.Warnings {
-				streams.Warn("%s/%s %s", item.Namespace, item.Name, warning)
+				streams.Warn("%s/%s: %s", item.Namespace, item.Name, warning)
 			}
 		}
 	}
