@@ -63,11 +63,7 @@ func (s *scanned) visit(root, path string, item fs.DirEntry) error {
 		if folder := filepath.Dir(path); !slices.Contains(s.kustomizations, folder) {
 			s.kustomizations = append(s.kustomizations, folder)
 		}
-	case isYAML(item.Name()):
-		info, err := item.Info()
-		if err != nil || info.Size() > maxManifestBytes {
-			return nil
-		}
+	case isYAML(item.Name()) && !isHuge(item):
 		s.manifests = append(s.manifests, path)
 		if isSealed(path) {
 			s.sealed = append(s.sealed, relative(root, path))
@@ -91,6 +87,12 @@ func (s *scanned) visitFolder(root, path, name string) error {
 		}
 	}
 	return nil
+}
+
+// isHuge reports whether a file is too large for a manifest.
+func isHuge(item fs.DirEntry) bool {
+	info, err := item.Info()
+	return err == nil && info.Size() > maxManifestBytes
 }
 
 func isYAML(name string) bool {
