@@ -14,13 +14,6 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
-// CNPGOptions choose how much of the operator is real.
-type CNPGOptions struct {
-	// Reconcile lets the operator act on Clusters: volumes, Jobs, adoption. Without it, it defaults and
-	// validates them at admission and nothing else.
-	Reconcile bool
-}
-
 // CNPG is CloudNativePG's operator, running beside the control plane.
 type CNPG struct {
 	// WebhookURL is where the API server asks it.
@@ -35,8 +28,10 @@ const cnpgNamespace = "cnpg-system"
 const nothingNamespace = "drctl-lab-nothing"
 
 // CNPG applies the operator's published manifest without its Deployment, runs the operator itself as
-// a process, and points its webhook configurations at that. It returns when the webhooks answer.
-func (s *Stack) CNPG(ctx context.Context, k *Kubernetes, o CNPGOptions) (*CNPG, error) {
+// a process, and points its webhook configurations at that. It returns when the webhooks answer. The
+// operator defaults and validates at admission, everywhere; it acts on nothing, so that what the lab
+// seeds stays as it is.
+func (s *Stack) CNPG(ctx context.Context, k *Kubernetes) (*CNPG, error) {
 	program, err := Build(ctx, CNPGManager, s.logf)
 	if err != nil {
 		return nil, err
@@ -60,7 +55,7 @@ func (s *Stack) CNPG(ctx context.Context, k *Kubernetes, o CNPGOptions) (*CNPG, 
 	if err := applier.Apply(ctx, others...); err != nil {
 		return nil, err
 	}
-	operator, authority, err := s.startCNPG(ctx, k, program, o)
+	operator, authority, err := s.startCNPG(ctx, k, program)
 	if err != nil {
 		return nil, err
 	}
@@ -89,7 +84,7 @@ func splitRelease(release []*unstructured.Unstructured) (namespaces, webhooks, o
 	return namespaces, webhooks, others
 }
 
-func (s *Stack) startCNPG(ctx context.Context, k *Kubernetes, program string, o CNPGOptions) (*CNPG, *Authority, error) {
+func (s *Stack) startCNPG(ctx context.Context, k *Kubernetes, program string) (*CNPG, *Authority, error) {
 	port, err := FreePort()
 	if err != nil {
 		return nil, nil, err
@@ -110,9 +105,7 @@ func (s *Stack) startCNPG(ctx context.Context, k *Kubernetes, program string, o 
 	env := []string{
 		"KUBECONFIG=" + k.Kubeconfig, "OPERATOR_NAMESPACE=" + cnpgNamespace, "WEBHOOK_CERT_DIR=" + dir, "POD_NAME=lab",
 		"MONITORING_QUERIES_CONFIGMAP=cnpg-default-monitoring", "OPERATOR_IMAGE_NAME=none.invalid/cnpg:lab",
-	}
-	if !o.Reconcile {
-		env = append(env, "WATCH_NAMESPACE="+nothingNamespace)
+		"WATCH_NAMESPACE=" + nothingNamespace,
 	}
 	operator := &CNPG{WebhookURL: fmt.Sprintf("https://127.0.0.1:%d", port)}
 	client := authority.client()

@@ -2,7 +2,6 @@ package lab_test
 
 import (
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -23,18 +22,7 @@ func decodeOne(t *testing.T, text string) *unstructured.Unstructured {
 }
 
 func TestDefinitionsAndWebhooks(t *testing.T) {
-	stack := lab.ForTest(t)
-	k, err := stack.ControlPlane(t.Context(), lab.ControlPlaneOptions{})
-	require.NoError(t, err)
-
-	begin := time.Now()
-	require.NoError(t, k.ApplyCRDs(t.Context()))
-	t.Logf("the definitions were served after %s", time.Since(begin))
-	begin = time.Now()
-	_, err = stack.CNPG(t.Context(), k, lab.CNPGOptions{})
-	require.NoError(t, err)
-	t.Logf("the CNPG webhooks answered after %s", time.Since(begin))
-
+	k := shared.Lab(t).Kubernetes
 	t.Run("the Kopia block", func(t *testing.T) { kopiaBlockIsStrict(t, k) })
 	t.Run("a Cluster is defaulted", func(t *testing.T) { clusterIsDefaulted(t, k) })
 	t.Run("two bootstrap methods are refused", func(t *testing.T) { twoBootstrapsAreRefused(t, k) })

@@ -9,14 +9,10 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// UpOptions choose how much of the lab runs.
+// UpOptions are the choices that Up leaves.
 type UpOptions struct {
 	// Users get a token each, see ControlPlaneOptions.
 	Users []string
-	// Reconcile lets CloudNativePG's operator act on Clusters instead of only admitting them.
-	Reconcile bool
-	// Quiet leaves kube-controller-manager and kube-scheduler out: nothing changes by itself then.
-	Quiet bool
 }
 
 // Lab is the whole platform of the lab: the backups, and the cluster that made them.
@@ -95,9 +91,7 @@ func (l *Lab) startStorage(ctx context.Context) error {
 
 // startCluster brings the API up to where manifests can be applied.
 func (l *Lab) startCluster(ctx context.Context, o UpOptions) error {
-	kubernetes, err := l.Stack.ControlPlane(ctx, ControlPlaneOptions{
-		Users: o.Users, ControllerManager: !o.Quiet, Scheduler: !o.Quiet,
-	})
+	kubernetes, err := l.Stack.ControlPlane(ctx, ControlPlaneOptions{Users: o.Users, ControllerManager: true, Scheduler: true})
 	if err != nil {
 		return err
 	}
@@ -105,7 +99,7 @@ func (l *Lab) startCluster(ctx context.Context, o UpOptions) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return kubernetes.ApplyCRDs(ctx) })
 	group.Go(func() (err error) {
-		l.CNPG, err = l.Stack.CNPG(ctx, kubernetes, CNPGOptions{Reconcile: o.Reconcile})
+		l.CNPG, err = l.Stack.CNPG(ctx, kubernetes)
 		return err
 	})
 	return group.Wait()

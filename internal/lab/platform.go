@@ -32,10 +32,11 @@ const (
 	canaryKarakeepSearch  = "CANARY-KARAKEEP-SEARCH-d3c4"
 )
 
-// Secrets are all the values that must not appear in any output.
+// Secrets are all the values that must not appear in any output. The key ID is among them: drctl has no
+// reason to show it.
 func (p Platform) Secrets() []string {
 	return []string{
-		p.SecretAccessKey, p.KopiaPassword,
+		p.AccessKeyID, p.SecretAccessKey, p.KopiaPassword,
 		canaryImmichDatabase, canaryForgejoDatabase, canaryKarakeepSession, canaryKarakeepSearch,
 	}
 }

@@ -56,6 +56,7 @@ const kib = 1024
 // and the GitOps tree are all made from it.
 func PlatformClaims() []PlatformClaim {
 	claims := append(karakeepClaims(), immichClaims()...)
+	claims = append(claims, unprotectedImmichClaims()...)
 	claims = append(claims, longNamedClaims()...)
 	return append(claims, oddClaims()...)
 }
@@ -157,6 +158,12 @@ func immichClaims() []PlatformClaim {
 			Snapshots:    series(10*day, day, 2, 40*kib, 5),
 			State:        "stale", Why: "a paused source",
 		},
+	}
+}
+
+// unprotectedImmichClaims have nothing to restore, each for another reason.
+func unprotectedImmichClaims() []PlatformClaim {
+	return []PlatformClaim{
 		{
 			Namespace: "immich", Name: "profile-pvc", Backup: "hourly", InCluster: true, Source: true,
 			Identity: identity("profile-pvc-backup", "immich"),

@@ -78,23 +78,12 @@ func TestTreeHoldsSecretsInEachForm(t *testing.T) {
 }
 
 func TestSeedPlatform(t *testing.T) {
-	stack := lab.ForTest(t)
-	k, err := stack.ControlPlane(t.Context(), lab.ControlPlaneOptions{ControllerManager: true})
-	require.NoError(t, err)
-	require.NoError(t, k.ApplyCRDs(t.Context()))
-	_, err = stack.CNPG(t.Context(), k, lab.CNPGOptions{})
-	require.NoError(t, err)
-	tree := t.TempDir()
-	platform := testPlatform()
-	require.NoError(t, platform.WriteTree(tree, lab.SecretsPlain))
-
-	begin := time.Now()
-	require.NoError(t, k.SeedPlatform(t.Context(), platform, tree))
-	t.Logf("the platform was seeded in %s", time.Since(begin))
+	l := shared.Lab(t)
+	k := l.Kubernetes
 	t.Run("claims", func(t *testing.T) { claimsAreSeeded(t, k) })
 	t.Run("sources", func(t *testing.T) { sourcesAreSeeded(t, k) })
 	t.Run("databases", func(t *testing.T) { databasesAreSeeded(t, k) })
-	require.NoError(t, k.SeedPlatform(t.Context(), platform, tree), "seeding again changes nothing")
+	require.NoError(t, k.SeedPlatform(t.Context(), l.Platform, l.GitOps), "seeding again changes nothing")
 }
 
 func claimsAreSeeded(t *testing.T, k *lab.Kubernetes) {
