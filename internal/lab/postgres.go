@@ -167,6 +167,14 @@ func (p *Postgres) WaitArchived(ctx context.Context, name string) error {
 // twice.
 func (p *Postgres) Stop() error { return p.Process.end(syscall.SIGINT) }
 
+// Restart stops the server and starts it again, with what Archive says now.
+func (p *Postgres) Restart(ctx context.Context) error {
+	if err := p.Stop(); err != nil {
+		return err
+	}
+	return p.start(ctx, nil)
+}
+
 // Kill ends the server as a crash would.
 func (p *Postgres) Kill() error { return p.Process.Kill() }
 

@@ -17,6 +17,9 @@ type PostgresRecovery struct {
 	// archive. A target that is never reached makes PostgreSQL fail.
 	TargetTime string
 	TargetName string
+	// LocalWAL is the pg_wal folder of a server that crashed: what it had not archived is replayed
+	// too, and its last segment gets into the archive as .partial. Empty for none.
+	LocalWAL string
 	// Archive is where the recovered server archives to: From again, or a new server as CloudNativePG
 	// demands; nil for none.
 	Archive *BarmanServer
@@ -37,6 +40,9 @@ func (s *Stack) RecoverPostgres(ctx context.Context, r PostgresRecovery) (*Postg
 		return nil, err
 	}
 	if err := pg.restore(ctx, &r.From, backup); err != nil {
+		return nil, err
+	}
+	if err := pg.copyWAL(r.LocalWAL); err != nil {
 		return nil, err
 	}
 	if err := pg.startRecovered(ctx, &r); err != nil {
@@ -76,6 +82,35 @@ func (p *Postgres) restore(ctx context.Context, from *BarmanServer, backup barma
 	_, err := from.run(ctx, p.account, p.folder, "barman-cloud-restore",
 		append(args, from.DestinationPath, from.ServerName, backup.ID, p.DataDir)...)
 	return err
+}
+
+// copyWAL takes over the segments that a crashed server left without the mark .done.
+func (p *Postgres) copyWAL(from string) error {
+	if from == "" {
+		return nil
+	}
+	entries, err := os.ReadDir(from)
+	if err != nil {
+		return fmt.Errorf("lab: WAL of the crashed server: %w", err)
+	}
+	for _, entry := range entries {
+		_, archived := os.Stat(filepath.Join(from, "archive_status", entry.Name()+".done"))
+		if entry.IsDir() || archived == nil {
+			continue
+		}
+		content, err := os.ReadFile(filepath.Join(from, entry.Name()))
+		if err != nil {
+			return fmt.Errorf("lab: WAL of the crashed server: %w", err)
+		}
+		target := filepath.Join(p.DataDir, "pg_wal", entry.Name())
+		if err := os.WriteFile(target, content, 0o600); err != nil {
+			return fmt.Errorf("lab: take over WAL: %w", err)
+		}
+		if err := p.account.own(target); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (p *Postgres) startRecovered(ctx context.Context, r *PostgresRecovery) error {
