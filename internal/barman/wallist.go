@@ -9,13 +9,6 @@ import (
 	"github.com/drctl/drctl/internal/recovery"
 )
 
-// keysPerPage is a full page of S3, and keysPerSpan how many of them we plan with: the rest is room
-// for .backup files and for folders that are fuller than those seen first.
-const (
-	keysPerPage = 1000
-	keysPerSpan = 960
-)
-
 // walListing collects what the listing of one server's wals/ gives. Pages arrive in any order.
 type walListing struct {
 	lock  sync.Mutex
@@ -38,8 +31,8 @@ func (l *walListing) fail(err error) {
 }
 
 // listWAL lists a server's archive. The first page and the list of folders are asked for together;
-// what the first page does not hold is read in spans of several folders, all at once: M segments cost
-// little more than M/1000 requests, and about three round trips.
+// what the first page does not hold is read in spans of about a page, all at once: M segments cost
+// little more than M/1000 requests, and two or three round trips.
 //
 // It calls histories as soon as the .history files are known, and gives what could be read besides the
 // error.
@@ -60,12 +53,14 @@ func (d *destination) listWAL(ctx context.Context, prefix string, histories func
 		histories(listing.files.historyObjects())
 		return &listing.files, nil
 	}
-	if foldersErr == nil {
+	if foldersErr == nil && len(first.Objects) > 0 {
 		// Not before the folders are known to the end: the newest .history files come last.
 		histories(listing.files.historyObjects())
-		d.listSpans(ctx, prefix, planSpans(first.Objects, folders.Folders), listing)
+		perLog := d.segmentsPerLog(ctx, prefix, first.Objects)
+		d.listSpans(ctx, prefix, planSpans(prefix, first.Objects, folders.Folders, perLog), listing)
 	}
-	if err := errors.Join(listing.errs...); foldersErr != nil || errors.Is(err, errPageOrder) {
+	deaf := errors.Is(errors.Join(listing.errs...), errPageOrder)
+	if deaf || foldersErr != nil || len(first.Objects) == 0 {
 		listing.errs = nil
 		d.listOn(ctx, prefix, first.NextToken, listing)
 		histories(listing.files.historyObjects())
@@ -86,40 +81,6 @@ func (d *destination) listOn(ctx context.Context, prefix, token string, listing 
 	}
 }
 
-// span is a range of keys: behind after, and below until; an empty until means to the end.
-type span struct{ after, until string }
-
-// planSpans cuts what follows the first page into spans of about one page, at the borders of folders.
-// The folders that the first page shows in full tell how many keys a folder has: 256 segments of
-// 16 MiB, 4 of 1 GiB.
-func planSpans(first []recovery.Object, folders []string) []span {
-	last := first[len(first)-1].Key
-	perFolder := 1
-	count, folder := 0, ""
-	for _, object := range first {
-		at := object.Key[:strings.LastIndexByte(object.Key, '/')+1]
-		if at != folder {
-			count, folder = 0, at
-		}
-		count++
-		perFolder = max(perFolder, count)
-	}
-	step := max(1, keysPerSpan/perFolder)
-	var spans []span
-	after, taken := last, 0
-	for _, folder := range folders {
-		if folder <= last && !strings.HasPrefix(last, folder) {
-			continue
-		}
-		if taken == step {
-			spans = append(spans, span{after, folder})
-			after, taken = folder, 0
-		}
-		taken++
-	}
-	return append(spans, span{after: after})
-}
-
 func (d *destination) listSpans(ctx context.Context, prefix string, spans []span, listing *walListing) {
 	var all sync.WaitGroup
 	for _, s := range spans {
@@ -134,7 +95,7 @@ func (d *destination) listSpans(ctx context.Context, prefix string, spans []span
 
 // listSpan reads one span, in most cases with one request.
 func (d *destination) listSpan(ctx context.Context, prefix string, s span, listing *walListing) error {
-	q := recovery.ObjectQuery{Prefix: prefix, StartAfter: s.after, MaxKeys: keysPerPage}
+	q := recovery.ObjectQuery{Prefix: prefix, StartAfter: s.after}
 	for {
 		page, err := d.list(ctx, q)
 		if err != nil {
@@ -144,7 +105,7 @@ func (d *destination) listSpan(ctx context.Context, prefix string, s span, listi
 			return errPageOrder
 		}
 		inside := page.Objects
-		for s.until != "" && len(inside) > 0 && inside[len(inside)-1].Key >= s.until {
+		for s.until != "" && len(inside) > 0 && inside[len(inside)-1].Key > s.until {
 			inside = inside[:len(inside)-1]
 		}
 		listing.add(prefix, inside)
