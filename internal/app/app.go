@@ -147,6 +147,9 @@ func (a *App) CNPG(_ context.Context, databases bool) (*cnpg.Lister, recovery.Ga
 		lister.Databases = databaseReader{objects.live}
 	case objects.tree != nil:
 		lister.Databases = databaseReader{objects.tree}
+	case !a.settings.Offline:
+		_, err := a.cluster()
+		return nil, gaps, err
 	default:
 		return nil, gaps, &recovery.Problem{
 			What: "neither a cluster nor a GitOps tree is known", Why: "so there is no Cluster to look a name up in",
