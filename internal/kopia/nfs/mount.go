@@ -2,6 +2,7 @@ package nfs
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -46,7 +47,7 @@ func (e *mountError) Error() string {
 }
 
 // errFlavors: the export takes no AUTH_SYS credentials.
-var errFlavors = fmt.Errorf("the export does not accept AUTH_SYS")
+var errFlavors = errors.New("the export does not accept AUTH_SYS")
 
 // mount asks for the handle of a path, and takes the entry off the server's list of mounts again: the
 // handle stays good, and nothing is left behind on the server.
