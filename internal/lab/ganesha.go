@@ -65,7 +65,7 @@ LOG { Default_Log_Level = EVENT; }
 // Ganesha starts an NFS server that exports o.Dir. It needs root (for rpcbind and for file handles)
 // and the Debian packages nfs-ganesha, nfs-ganesha-vfs and rpcbind.
 func (s *Stack) Ganesha(ctx context.Context, o GaneshaOptions) (*Ganesha, error) {
-	program, err := ganeshaProgram()
+	program, err := ganeshaProgram(systemFolders()...)
 	if err != nil {
 		return nil, err
 	}
@@ -99,18 +99,21 @@ func (g *Ganesha) start(ctx context.Context, s *Stack, program string) error {
 	return err
 }
 
-func ganeshaProgram() (string, error) {
+// systemFolders are where Debian keeps servers, which many users' PATH leaves out.
+func systemFolders() []string { return []string{"/usr/bin", "/usr/sbin", "/sbin"} }
+
+func ganeshaProgram(folders ...string) (string, error) {
 	if os.Geteuid() != 0 {
 		return "", errors.New("lab: the NFS server needs root (rpcbind's port 111, file handles): run the tests as root")
 	}
-	program, err := findProgram("ganesha.nfsd", "/usr/bin", "/usr/sbin")
+	program, err := findProgram("ganesha.nfsd", folders...)
 	if err != nil {
 		return "", fmt.Errorf("lab: no NFS server: apt-get install nfs-ganesha nfs-ganesha-vfs rpcbind: %w", err)
 	}
 	return program, nil
 }
 
-// findProgram looks in PATH and in folders, because sbin is missing in many users' PATH.
+// findProgram looks in PATH and then in folders.
 func findProgram(name string, folders ...string) (string, error) {
 	path, err := exec.LookPath(name)
 	for _, folder := range folders {
@@ -183,7 +186,7 @@ func (g *Ganesha) Restart(ctx context.Context, s *Stack) error {
 	if err := g.Process.Kill(); err != nil {
 		return err
 	}
-	program, err := ganeshaProgram()
+	program, err := ganeshaProgram(systemFolders()...)
 	if err != nil {
 		return err
 	}

@@ -34,9 +34,9 @@ func (s *Stack) holdRPCBind(ctx context.Context) (release func(), err error) {
 }
 
 func (s *Stack) startRPCBind(ctx context.Context, lockPath string) error {
-	program, err := findProgram("rpcbind", "/usr/sbin", "/sbin")
+	program, err := rpcbindProgram(systemFolders()...)
 	if err != nil {
-		return fmt.Errorf("lab: no rpcbind: apt-get install rpcbind: %w", err)
+		return err
 	}
 	process, err := s.Start(ctx, Command{
 		Name: "rpcbind", Path: program, Args: []string{"-w", "-f"}, ReadyTimeout: 20 * time.Second,
@@ -55,4 +55,12 @@ func (s *Stack) startRPCBind(ctx context.Context, lockPath string) error {
 		return process.Stop()
 	})
 	return nil
+}
+
+func rpcbindProgram(folders ...string) (string, error) {
+	program, err := findProgram("rpcbind", folders...)
+	if err != nil {
+		return "", fmt.Errorf("lab: no rpcbind: apt-get install rpcbind: %w", err)
+	}
+	return program, nil
 }

@@ -51,9 +51,19 @@ func (c *client) unreachable(what string, err error) error {
 	case errors.Is(err, errLost):
 		p.Why = fmt.Sprintf("%s port %d ended the connection %d times", c.host, c.port, maxAttempts)
 	default:
-		p.Why = fmt.Sprintf("no connection to %s port %d: %v", c.host, c.port, err)
+		p.Why = fmt.Sprintf("no connection to %s port %d: %v", c.host, c.port, withoutPorts(err))
 	}
 	return p
+}
+
+// withoutPorts gives the system's own reason: the error around it names our source port, which tells
+// the reader nothing.
+func withoutPorts(err error) error {
+	var operation *net.OpError
+	if errors.As(err, &operation) {
+		return operation.Err
+	}
+	return err
 }
 
 // refused explains an answer of the RPC layer: mostly a source port or a credential that the server
