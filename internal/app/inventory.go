@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/drctl/drctl/internal/cloudnativepg"
@@ -54,7 +55,10 @@ func (i treeInventory) Sources(ctx context.Context, namespace string) ([]recover
 }
 
 // rules are the platform's conventions.
-type rules struct{}
+type rules struct {
+	// intervals remembers what was computed for a schedule: hundreds of claims share a few schedules.
+	intervals *sync.Map
+}
 
 func (rules) Inferred(claim recovery.Claim) recovery.ReplicationSource {
 	return volsync.Inferred(claim)
@@ -66,8 +70,15 @@ func (rules) ClaimOf(username string) (string, bool) {
 	return strings.CutSuffix(username, "-backup")
 }
 
-func (rules) Interval(schedule string, now time.Time) (time.Duration, error) {
-	return volsync.Interval(schedule, now)
+func (r rules) Interval(schedule string, now time.Time) (time.Duration, error) {
+	if known, ok := r.intervals.Load(schedule); ok {
+		return known.(time.Duration), nil
+	}
+	interval, err := volsync.Interval(schedule, now)
+	if err == nil {
+		r.intervals.Store(schedule, interval)
+	}
+	return interval, err
 }
 
 // databaseReader reads CNPG Clusters from the API or from the GitOps tree.

@@ -34,7 +34,7 @@ func (s *Stack) Kopia(ctx context.Context) (*Kopia, error) {
 	if err != nil {
 		return nil, fmt.Errorf("lab: home of Kopia: %w", err)
 	}
-	return &Kopia{Path: program, Password: "CANARY-KOPIA-PASSWORD-93b7", Home: home}, nil
+	return &Kopia{Path: program, Password: PlatformKopiaPassword, Home: home}, nil
 }
 
 // Env is the environment that Run uses.

@@ -56,32 +56,15 @@ func TestInterval(t *testing.T) {
 }
 
 func TestIntervalOfNoSchedule(t *testing.T) {
-	tests := map[string]string{
-		"":                "0 fields",
-		"0 2 * *":         "4 fields",
-		"0 0 2 * * *":     "6 fields",
-		"@every 1h":       "2 fields",
-		"@reboot":         "1 fields",
-		"TZ=Europe/Paris": "0 fields",
-		"60 * * * *":      "not within 0-59",
-		"* 24 * * *":      "not within 0-23",
-		"* * 0 * *":       "not within 1-31",
-		"* * * 13 *":      "not within 1-12",
-		"* * * * 7":       "not within 0-6",
-		"5-1 * * * *":     "not within 0-59",
-		"*/0 * * * *":     "has no step",
-		"*/x * * * *":     "has no step",
-		"x * * * *":       "is no number",
-		"1-x * * * *":     "is no number",
-		"1,,2 * * * *":    "is no number",
-		"-1 * * * *":      "is no number",
-		"0 0 30 2 *":      "it never fires",
+	schedules := []string{
+		"", "0 2 * *", "0 0 2 * * *", "@reboot", "TZ=Europe/Paris", "TZ=Nowhere/Land 0 2 * * *", "60 * * * *", "* 24 * * *", "* * 0 * *",
+		"* * * 13 *", "* * * * 7", "5-1 * * * *", "*/0 * * * *", "*/x * * * *", "x * * * *", "1-x * * * *", "-1 * * * *", "0 0 30 2 *",
 	}
-	for schedule, why := range tests {
+	for _, schedule := range schedules {
 		t.Run(schedule, func(t *testing.T) {
 			_, err := Interval(schedule, time.Date(2026, 11, 23, 0, 0, 0, 0, time.UTC))
 			require.ErrorIs(t, err, recovery.ErrUsage)
-			require.Contains(t, err.Error(), why)
+			require.ErrorContains(t, err, "five fields")
 		})
 	}
 }
@@ -97,8 +80,7 @@ func FuzzInterval(f *testing.F) {
 			require.ErrorIs(t, err, recovery.ErrUsage)
 			return
 		}
-		require.GreaterOrEqual(t, interval, time.Minute)
-		require.LessOrEqual(t, interval, 2*horizonDays*day)
-		require.Zero(t, interval%time.Minute)
+		require.Positive(t, interval)
+		require.LessOrEqual(t, interval, 9*366*24*time.Hour)
 	})
 }

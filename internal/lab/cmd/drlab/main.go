@@ -28,6 +28,7 @@ func main() {
 
 const usage = `usage:
   drlab build [PART...]     build the lab's programs: %s
+  drlab demo                show drctl's main job, and remove everything afterwards
   drlab up [-env FILE]      start the lab and keep it until Ctrl-C; FILE gets the variables to set
                             once everything runs`
 
@@ -37,6 +38,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		switch args[0] {
 		case "build":
 			return build(ctx, args[1:], logf)
+		case "demo":
+			if len(args) == 1 {
+				return runDemo(ctx, stdout, logf)
+			}
 		case "up":
 			return up(ctx, args[1:], stdout, logf)
 		}
