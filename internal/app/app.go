@@ -7,6 +7,7 @@ package app
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"path/filepath"
 	"sync"
 
@@ -51,8 +52,12 @@ func New(ctx context.Context, settings *command.Settings, streams ui.Streams, ge
 // wins.
 func (a *App) findPlaces() (config.File, error) {
 	places := a.fromFlags().Merge(a.fromEnvironment())
-	own, err := config.Read(a.configPath())
-	if err != nil {
+	path, chosen := a.configPath()
+	own, err := config.Read(path)
+	if errors.Is(err, fs.ErrPermission) && !chosen {
+		// Nobody named this file; another user's home must not stand in the way.
+		a.streams.Warn("%s cannot be read and is left out", path)
+	} else if err != nil {
 		return places, err
 	}
 	places = places.Merge(own)
@@ -86,14 +91,15 @@ func (a *App) fromEnvironment() config.File {
 	})
 }
 
-func (a *App) configPath() string {
+// configPath is where the configuration file stands, and whether somebody chose that place.
+func (a *App) configPath() (path string, chosen bool) {
 	if path := firstOf(a.settings.ConfigFile, a.getenv("DRCTL_CONFIG")); path != "" {
-		return path
+		return path, true
 	}
 	if base := a.getenv("XDG_CONFIG_HOME"); base != "" {
-		return filepath.Join(base, "drctl", "config.yaml")
+		return filepath.Join(base, "drctl", "config.yaml"), false
 	}
-	return filepath.Join(a.getenv("HOME"), ".config", "drctl", "config.yaml")
+	return filepath.Join(a.getenv("HOME"), ".config", "drctl", "config.yaml"), false
 }
 
 func firstOf(texts ...string) string {
