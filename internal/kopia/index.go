@@ -34,10 +34,11 @@ func (r *Repository) loadIndex(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return fmt.Errorf("load the index: %w", ctx.Err())
 		}
-		if diagnosed := r.findDamage(ctx); diagnosed != nil {
-			return diagnosed
+		repaired, damageErr := r.findDamage(ctx)
+		if damageErr != nil {
+			return damageErr
 		}
-		if len(r.reader.failures()) == known && !r.anyGone() {
+		if !repaired && len(r.reader.failures()) == known {
 			break
 		}
 	}
@@ -80,23 +81,23 @@ func (r *Repository) decodeIndex(ctx context.Context) error {
 }
 
 // findDamage decodes the fetched index blobs one by one and marks those that are not whole. A copy in
-// the cache folder that is not whole is first replaced from the repository.
-func (r *Repository) findDamage(ctx context.Context) error {
+// the cache folder that is not whole is first replaced from the repository; repaired says that this
+// helped.
+func (r *Repository) findDamage(ctx context.Context) (repaired bool, err error) {
 	damaged := r.undecodable()
-	if len(damaged) == 0 {
-		return nil
-	}
-	if r.cache.enabled() {
+	if len(damaged) > 0 && r.cache.enabled() {
 		r.reader.reread(damaged)
 		if err := r.reader.prefetch(ctx, damaged); err != nil {
-			return err
+			return false, err
 		}
-		damaged = r.undecodable()
+		again := r.undecodable()
+		repaired = len(again) < len(damaged)
+		damaged = again
 	}
 	for _, id := range damaged {
 		_ = r.reader.fail(id, errUndecodable)
 	}
-	return nil
+	return repaired, nil
 }
 
 // errUndecodable says that a blob was read and is not what was once written.
