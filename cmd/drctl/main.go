@@ -39,15 +39,18 @@ func run(args []string) int {
 
 	streams := ui.SystemStreams(os.Getenv)
 	settings := &command.Settings{Kube: genericclioptions.NewConfigFlags(true)}
-	factory := &command.Factory{
-		Streams: streams, Settings: settings, Now: func() time.Time { return time.Now().UTC() },
-		Wiring: app.New(ctx, settings, streams, os.Getenv),
-	}
+	wiring := app.New(ctx, settings, streams, os.Getenv)
+	factory := &command.Factory{Streams: streams, Settings: settings, Now: func() time.Time { return time.Now().UTC() }, Wiring: wiring}
 	root := cli.NewRoot(factory, buildVersion(), strings.TrimSuffix(filepath.Base(args[0]), ".exe"))
 	root.SetArgs(args[1:])
 	err := root.ExecuteContext(ctx)
 	if err != nil && ctx.Err() != nil {
 		err = errors.Join(context.Canceled, err)
+	}
+	if settings.Verbosity > 0 {
+		for _, line := range wiring.Account() {
+			_, _ = fmt.Fprintln(streams.Err, line)
+		}
 	}
 	report(streams, err)
 	return command.ExitCode(err)

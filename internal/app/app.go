@@ -28,6 +28,7 @@ type App struct {
 	getenv   func(string) string
 	streams  ui.Streams
 
+	account account
 	places  func() (config.File, error)
 	cluster func() (*kube.Client, error)
 	tree    func() (treeOrNothing, error)

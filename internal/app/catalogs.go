@@ -66,7 +66,12 @@ func (a *App) s3Client(ctx context.Context, namespace string, store recovery.Obj
 		}
 		config.CABundle = []byte(value)
 	}
-	return s3.New(ctx, config)
+	client, err := s3.New(ctx, config)
+	if err != nil {
+		return nil, err
+	}
+	a.account.add("S3 "+firstOf(config.EndpointURL, "of AWS")+" for "+store.DestinationPath, client.Requests)
+	return client, nil
 }
 
 // fillKeys takes the keys from the Secrets that the store names.

@@ -48,13 +48,26 @@ func (a *App) openCluster() (*kube.Client, error) {
 				Err:  errNoKubeconfig,
 			}
 		}
-		return kube.New(kube.Options{REST: config})
+		return a.newCluster(kube.Options{REST: config})
 	}
 	config, err := flags.ToRESTConfig()
 	if err != nil {
 		return nil, &recovery.Problem{What: "read the kubeconfig", Why: err.Error(), Next: "see kubectl config view; or give --context", Err: err}
 	}
-	return kube.New(kube.Options{REST: config, Context: context})
+	return a.newCluster(kube.Options{REST: config, Context: context})
+}
+
+func (a *App) newCluster(o kube.Options) (*kube.Client, error) {
+	client, err := kube.New(o)
+	if err != nil {
+		return nil, err
+	}
+	name := client.Server()
+	if o.Context != "" {
+		name += " (context " + o.Context + ")"
+	}
+	a.account.add("Kubernetes API "+name, client.Requests)
+	return client, nil
 }
 
 func (a *App) kubeconfigPaths() string {

@@ -49,6 +49,7 @@ func (a *App) openRepository(ctx context.Context) (*kopia.Repository, error) {
 	if err != nil {
 		return nil, err
 	}
+	a.account.add("Kopia repository "+location.String(), nil)
 	ca, err := readCA(places.CAFile)
 	if err != nil {
 		return nil, err

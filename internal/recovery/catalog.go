@@ -26,7 +26,7 @@ type Server struct {
 	Name           string   `json:"name"`
 	Backups        []Backup `json:"backups"`
 	WAL            WAL      `json:"wal"`
-	RecoveryWindow *Window  `json:"recoveryWindow,omitempty"`
+	RecoveryWindow *Window  `json:"recoveryWindow"`
 	Warnings       []string `json:"warnings"`
 }
 

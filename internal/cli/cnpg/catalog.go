@@ -48,7 +48,7 @@ func writeServer(w io.Writer, streams ui.Streams, catalog *cnpg.BackupCatalog, s
 	}
 	window := streams.Paint(ui.Bad, "nothing can be recovered")
 	if server.RecoveryWindow != nil && !server.RecoveryWindow.IsZero() {
-		window = "recoverable " + ui.Time(server.RecoveryWindow.From) + " … " + ui.Time(server.RecoveryWindow.To)
+		window = "recoverable from " + ui.Time(server.RecoveryWindow.From) + " to at most " + ui.Time(server.RecoveryWindow.To)
 	}
 	if _, err := fmt.Fprintf(w, "%s: %s\n", title, window); err != nil {
 		return err
