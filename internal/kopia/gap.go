@@ -15,7 +15,8 @@ import (
 // indexGaps says what is unknown because index blobs can't be read: any snapshot may be missing, and
 // a deleted one may still be listed.
 func indexGaps(l Location, failures map[blob.ID]error) recovery.Gaps {
-	return gaps(l, failures, "index blob", "snapshots may be missing from the list, and deleted ones may be in it")
+	return gaps(l, failures, "index blob", "snapshots may be missing from the list, and deleted ones may be in it",
+		"run: kopia index recover, which shows what the packs still know of it; a copy of the repository may have the file")
 }
 
 // contentGaps says what is unknown because manifest contents can't be read.
@@ -24,7 +25,7 @@ func contentGaps(l Location, broken map[content.ID]error) recovery.Gaps {
 	for id, err := range broken {
 		named[id.String()] = err
 	}
-	return gaps(l, named, "manifest content", "its snapshots are missing from the list, or are listed though they were deleted")
+	return gaps(l, named, "manifest content", "its snapshots are missing from the list, or are listed though they were deleted", checkNext)
 }
 
 // snapshotGaps says which single snapshots can't be read.
@@ -33,12 +34,12 @@ func snapshotGaps(l Location, unreadable []manifestEntry) recovery.Gaps {
 	for _, e := range unreadable {
 		named[e.id] = e.err
 	}
-	return gaps(l, named, "snapshot manifest", "that snapshot is missing from the list")
+	return gaps(l, named, "snapshot manifest", "that snapshot is missing from the list", checkNext)
 }
 
 // gaps makes one gap out of many things of one kind, naming the first: a broken disk breaks thousands
 // at once.
-func gaps[ID cmp.Ordered](l Location, failures map[ID]error, kind, effect string) recovery.Gaps {
+func gaps[ID cmp.Ordered](l Location, failures map[ID]error, kind, effect, next string) recovery.Gaps {
 	if len(failures) == 0 {
 		return nil
 	}
@@ -54,6 +55,6 @@ func gaps[ID cmp.Ordered](l Location, failures map[ID]error, kind, effect string
 	}
 	gap := *problem
 	gap.Why += "; " + effect
-	gap.Next = cmp.Or(gap.Next, checkNext)
+	gap.Next = cmp.Or(gap.Next, next)
 	return recovery.Gaps{&gap}
 }

@@ -116,13 +116,18 @@ func causeInFiles(l Location, err error) (cause, bool) {
 }
 
 func causeInNetwork(_ Location, err error) (cause, bool) {
-	var network net.Error
-	var lookup *net.DNSError
+	var (
+		network   net.Error
+		lookup    *net.DNSError
+		operation *net.OpError
+	)
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
 		return cause{recovery.ErrUnreachable, "it took too long", "check the network, or try again"}, true
 	case errors.As(err, &lookup):
 		return cause{recovery.ErrUnreachable, "the server's name can't be resolved: " + lookup.Name, "check --repo, --endpoint-url and the network"}, true
+	case errors.As(err, &operation):
+		return cause{recovery.ErrUnreachable, operation.Error(), "check that the server is up, --repo and --endpoint-url"}, true
 	case errors.As(err, &network), errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.ECONNRESET):
 		return cause{recovery.ErrUnreachable, err.Error(), "check that the server is up, --repo and --endpoint-url"}, true
 	}
