@@ -51,10 +51,10 @@ func groupBackups(prefix string, objects []recovery.Object, complete bool) []*ba
 			folder = &backupFolder{id: id, parts: map[string]map[int]part{}, listed: true}
 			folders[id] = folder
 		}
-		switch {
-		case file == "backup.info":
+		switch file {
+		case "backup.info":
 			folder.infoKey = object.Key
-		case file == "annotations/keep":
+		case "annotations/keep":
 			folder.keepKey = object.Key
 		default:
 			if match := tar.FindStringSubmatch(file); match != nil {

@@ -27,7 +27,7 @@ type localFiles struct {
 
 // ReadFile reads a file from disk, or a kustomization as reduced.
 func (f localFiles) ReadFile(path string) ([]byte, error) {
-	if slices.Contains(konfig.RecognizedKustomizationFileNames(), filepath.Base(path)) && f.FileSystem.Exists(path) {
+	if slices.Contains(konfig.RecognizedKustomizationFileNames(), filepath.Base(path)) && f.Exists(path) {
 		if k := f.loader.load(filepath.Dir(path)); k != nil && k.unreadable == nil {
 			return k.content, nil
 		}

@@ -221,7 +221,7 @@ func (r *Repository) Close(ctx context.Context) error {
 		err = r.shared.CloseShared(ctx)
 		r.shared, r.contents = nil, nil
 	}
-	if err := errors.Join(err, r.reader.Storage.Close(ctx)); err != nil {
+	if err := errors.Join(err, r.reader.Close(ctx)); err != nil {
 		return fmt.Errorf("close the Kopia repository %s: %w", r.location, err)
 	}
 	return nil
