@@ -48,9 +48,9 @@ func writeServer(w io.Writer, streams ui.Streams, catalog *cnpg.BackupCatalog, s
 	}
 	window := streams.Paint(ui.Bad, "nothing can be recovered")
 	if server.RecoveryWindow != nil && !server.RecoveryWindow.IsZero() {
-		window = "recoverable from " + ui.Time(server.RecoveryWindow.From) + " to at most " + ui.Time(server.RecoveryWindow.To)
+		window = "recoverable from " + ui.Minute(server.RecoveryWindow.From) + " to at most " + ui.Minute(server.RecoveryWindow.To)
 	}
-	if _, err := fmt.Fprintf(w, "%s: %s\n", title, window); err != nil {
+	if _, err := fmt.Fprintf(w, "%s\n  %s\n", title, window); err != nil {
 		return err
 	}
 	heads := []string{"BACKUP", "STATUS", "END", "SIZE", "TL", "RESTORABLE"}
@@ -83,10 +83,10 @@ func backupCells(streams ui.Streams, backup recovery.Backup, wide bool) []string
 	return row
 }
 
-// describeWAL is the line below a server's backups.
+// describeWAL are the two lines below a server's backups.
 func describeWAL(streams ui.Streams, wal recovery.WAL) string {
 	if wal.SegmentCount == 0 {
-		return "WAL: none"
+		return "  WAL: none"
 	}
 	parts := []string{fmt.Sprintf("%s segments (%s)", ui.Count(wal.SegmentCount), ui.Size(wal.SizeBytes))}
 	if len(wal.Timelines) > 1 {
@@ -104,7 +104,7 @@ func describeWAL(streams ui.Streams, wal recovery.WAL) string {
 	if len(wal.Partials) > 0 {
 		parts = append(parts, plural(len(wal.Partials), "partial segment"))
 	}
-	return "WAL: " + strings.Join(parts, ", ") + ", last " + wal.Last + " at " + ui.Time(wal.LastTime)
+	return "  WAL: " + strings.Join(parts, ", ") + "\n  last: " + wal.Last + ", arrived " + ui.Minute(wal.LastTime)
 }
 
 func plural(n int, noun string) string {

@@ -47,8 +47,8 @@ func run(ctx context.Context, drctl, out string, wanted []string) error {
 		}
 		all = append(all, rows...)
 	}
-	fmt.Println(bench.Table(all))
-	return nil
+	_, err = fmt.Fprintln(os.Stdout, bench.Table(all))
+	return err
 }
 
 func runOne(ctx context.Context, work bench.Work, drctl string) ([]bench.Row, error) {
