@@ -3,11 +3,10 @@ package bench
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os/exec"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/drctl/drctl/internal/barman"
 	"github.com/drctl/drctl/internal/recovery"
@@ -37,7 +36,7 @@ func BarmanWorks() []Work {
 // reads the backups only.
 func barmanList(ctx context.Context, env Env) ([]Row, error) {
 	const backups, segments = 200, 300
-	store, err := newSlowStore(ctx, env)
+	store, err := newMinIOStore(ctx, env)
 	if err != nil {
 		return nil, err
 	}
@@ -66,28 +65,38 @@ func barmanList(ctx context.Context, env Env) ([]Row, error) {
 }
 
 // walContinuity lists 100,000 segments and finds the seeded gaps. The anchor lists the same keys, page
-// by page, and concludes nothing.
+// by page, and concludes nothing. It is done twice: against MinIO, which on one drive reads the metadata
+// of one object at a time, whoever asks, and against a server that is no bottleneck, as S3 is none.
 func walContinuity(ctx context.Context, env Env) ([]Row, error) {
-	const segments, holes = 100_000, 7
-	store, err := newSlowStore(ctx, env)
+	memory, err := continuityRow(ctx, env, "a store in memory", newMemoryStore)
 	if err != nil {
 		return nil, err
 	}
+	minio, err := continuityRow(ctx, env, "MinIO on one drive", newMinIOStore)
+	return []Row{memory, minio}, err
+}
+
+func continuityRow(ctx context.Context, env Env, where string, open func(context.Context, Env) (*slowStore, error)) (Row, error) {
+	const segments, holes = 100_000, 7
+	store, err := open(ctx, env)
+	if err != nil {
+		return Row{}, err
+	}
 	defer store.close()
-	env.Logf("writing %d WAL segments, empty", segments)
+	env.Logf("writing %d empty WAL segments to %s", segments, where)
 	if err := store.fill(ctx, 1, segments, holes); err != nil {
-		return nil, err
+		return Row{}, err
 	}
 	ours := &side{run: store.counted(&store.oursCount, store.continuity(holes))}
 	theirs := &side{run: store.counted(&store.theirsCount, store.serialPages)}
 	if err := interleave(ctx, barmanRounds, segments-holes, ours, theirs); err != nil {
-		return nil, err
+		return Row{}, err
 	}
-	return []Row{{
-		Work:   fmt.Sprintf("WAL continuity of %d segments, %d gaps found, %v a request", segments, holes, barmanDelay),
+	return Row{
+		Work:   fmt.Sprintf("WAL continuity of %d segments in %s, %d gaps found, %v a request", segments, where, holes, barmanDelay),
 		Anchor: "ListObjectsV2, page by page", Ours: ours.median(), Theirs: theirs.median(),
 		OursCount: store.oursCount, TheirsCount: store.theirsCount, CountUnit: "S3 requests", GoalRatio: 5, GoalCount: segments * 14 / 10_000, Rounds: barmanRounds,
-	}}, nil
+	}, nil
 }
 
 // counted notes how many requests one run of a side took, as the store's front counts them.
@@ -184,31 +193,32 @@ func (s *slowStore) serialPages(ctx context.Context) (int, error) {
 
 // client is a new one for each run: both sides open their connections anew, as a command does.
 func (s *slowStore) client(ctx context.Context) (*s3.Client, error) {
-	return s3.New(ctx, s3.Config{EndpointURL: s.endpoint, AccessKeyID: s.minio.AccessKeyID, SecretAccessKey: s.minio.SecretAccessKey})
+	return s3.New(ctx, s3.Config{EndpointURL: s.endpoint, AccessKeyID: s.accessKeyID, SecretAccessKey: s.secretAccessKey})
 }
 
 // fill writes one server: backups with small data files, and empty WAL segments with holes spread
 // among them.
 func (s *slowStore) fill(ctx context.Context, backups, segments, holes int) error {
 	size := barman.SegmentSize(16 << 20)
-	var group errgroup.Group
-	group.SetLimit(64)
-	put := func(key string, body []byte) {
-		group.Go(func() error { return s.minio.PutObject(ctx, barmanBucket, barmanPrefix+"/"+barmanServer+"/"+key, body) })
-	}
+	const server = barmanPrefix + "/" + barmanServer + "/"
 	for i := range backups {
 		at := time.Date(2026, 1, 1, 2, 0, 0, 0, time.UTC).AddDate(0, 0, i)
-		id := at.Format("20060102T150405")
-		put("base/"+id+"/backup.info", backupInfo(at, size.Name(1, uint64(i+2))))
-		put("base/"+id+"/data.tar.gz", []byte("data"))
+		folder := server + "base/" + at.Format("20060102T150405")
+		err := errors.Join(
+			s.server.put(ctx, folder+"/backup.info", backupInfo(at, size.Name(1, uint64(i+2)))),
+			s.server.put(ctx, folder+"/data.tar.gz", []byte("data")))
+		if err != nil {
+			return err
+		}
 	}
+	var keys []string
 	for number := 1; number <= segments; number++ {
 		if holes == 0 || number%(segments/holes) != segments/holes/2 {
 			name := size.Name(1, uint64(number))
-			put("wals/"+name[:16]+"/"+name+".gz", nil)
+			keys = append(keys, server+"wals/"+name[:16]+"/"+name+".gz")
 		}
 	}
-	return group.Wait()
+	return s.server.putEmpty(ctx, keys)
 }
 
 // backupInfo has the lines of a real one that readers look at, and the long one that they skip.

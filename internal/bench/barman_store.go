@@ -19,29 +19,39 @@ import (
 	"github.com/drctl/drctl/internal/lab"
 )
 
-// slowStore is MinIO behind a delay, with a count of the requests that arrive:
+// backend is the S3 server of a work.
+type backend interface {
+	endpointURL() string
+	put(ctx context.Context, key string, body []byte) error
+	// putEmpty writes many objects without content, in the order of their keys.
+	putEmpty(ctx context.Context, keys []string) error
+}
+
+// slowStore is an S3 server behind a delay, with a count of the requests that arrive:
 //
-//	client → toxiproxy (20 ms on every answer) → counting proxy → MinIO
+//	client → toxiproxy (20 ms on every answer) → counting proxy → server
 type slowStore struct {
-	minio *lab.MinIO
+	server backend
 	// endpoint is that of the delaying proxy.
-	endpoint string
-	requests atomic.Int64
+	endpoint                     string
+	accessKeyID, secretAccessKey string
+	requests                     atomic.Int64
 	// oursCount and theirsCount are the requests of each side's last run.
 	oursCount, theirsCount int64
 	closers                []func() error
 	logf                   func(format string, args ...any)
 }
 
-func newSlowStore(ctx context.Context, env Env) (*slowStore, error) {
+// newMinIOStore has a real S3 server behind it.
+func newMinIOStore(ctx context.Context, env Env) (*slowStore, error) {
 	stack := lab.NewStack(env.Dir, env.Logf)
 	s := &slowStore{closers: []func() error{stack.Close}, logf: env.Logf}
 	m, err := stack.MinIO(ctx)
 	if err == nil {
-		s.minio = m
 		err = m.MakeBucket(ctx, barmanBucket)
 	}
 	if err == nil {
+		s.server, s.accessKeyID, s.secretAccessKey = minioBackend{m}, m.AccessKeyID, m.SecretAccessKey
 		err = s.front(ctx)
 	}
 	if err != nil {
@@ -51,9 +61,21 @@ func newSlowStore(ctx context.Context, env Env) (*slowStore, error) {
 	return s, nil
 }
 
-// front puts the counting proxy and the delaying one before MinIO.
+// newMemoryStore has a server behind it that costs next to nothing: what is left is the client's way of
+// asking.
+func newMemoryStore(ctx context.Context, env Env) (*slowStore, error) {
+	memory := newMemoryBackend(ctx)
+	s := &slowStore{server: memory, closers: []func() error{memory.close}, logf: env.Logf, accessKeyID: "bench", secretAccessKey: "bench"}
+	if err := s.front(ctx); err != nil {
+		s.close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// front puts the counting proxy and the delaying one before the server.
 func (s *slowStore) front(ctx context.Context) error {
-	upstream, err := url.Parse(s.minio.EndpointURL)
+	upstream, err := url.Parse(s.server.endpointURL())
 	if err != nil {
 		return err
 	}
@@ -109,6 +131,6 @@ func (s *slowStore) destination() string { return "s3://" + barmanBucket + "/" +
 
 // env is that of a program that reads the store.
 func (s *slowStore) env() []string {
-	return append(os.Environ(), "AWS_ACCESS_KEY_ID="+s.minio.AccessKeyID, "AWS_SECRET_ACCESS_KEY="+s.minio.SecretAccessKey,
+	return append(os.Environ(), "AWS_ACCESS_KEY_ID="+s.accessKeyID, "AWS_SECRET_ACCESS_KEY="+s.secretAccessKey,
 		"AWS_DEFAULT_REGION=us-east-1", "AWS_EC2_METADATA_DISABLED=true")
 }
