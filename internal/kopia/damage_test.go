@@ -124,13 +124,13 @@ func TestListingWithDamage(t *testing.T) {
 
 func TestListingWhenNothingIsReadable(t *testing.T) {
 	t.Parallel()
-	for _, prefix := range []string{"xn", "q"} {
+	for prefix, next := range map[string]string{"xn": "kopia index recover", "q": "kopia snapshot verify"} {
 		p, _ := sessions(t, 3)
 		for _, file := range files(t, p.Dir, prefix) {
 			require.NoError(t, flip(file))
 		}
 		_, _, err := listOnce(t.Context(), p.Dir, kopia.Options{Password: password(p.Password)})
-		requireProblem(t, err, recovery.ErrDamaged, "more", "kopia snapshot verify")
+		requireProblem(t, err, recovery.ErrDamaged, "more", next)
 	}
 }
 

@@ -3,6 +3,7 @@ package kopia
 import (
 	"bytes"
 	"compress/gzip"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -74,6 +75,7 @@ func decodeManifests(packed []byte) ([]manifestEntry, error) {
 		return nil, fmt.Errorf("unpack manifests: %w", err)
 	}
 	var plain bytes.Buffer
+	plain.Grow(plainSize(packed) + bytes.MinRead)
 	if _, err := plain.ReadFrom(unzip); err != nil {
 		return nil, fmt.Errorf("unpack manifests: %w", err)
 	}
@@ -93,6 +95,15 @@ func decodeManifests(packed []byte) ([]manifestEntry, error) {
 		entries = append(entries, stored.Entries[i].entry())
 	}
 	return entries, nil
+}
+
+// plainSize is how many bytes the end of a gzip file says that it unpacks to, bounded by what JSON can
+// be packed into, so that damage does not ask for gigabytes.
+func plainSize(packed []byte) int {
+	if len(packed) < 4 {
+		return 0
+	}
+	return min(int(binary.LittleEndian.Uint32(packed[len(packed)-4:])), 50*len(packed))
 }
 
 func decodeOneByOne(plain []byte) ([]manifestEntry, error) {

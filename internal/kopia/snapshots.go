@@ -168,7 +168,11 @@ func needsFreshIndex(broken map[content.ID]error) bool {
 // merge gives the newest state of each manifest that is a snapshot, and those that can't be read.
 // Source: kopia repo/manifest/committed_manifest_manager.go.
 func merge(manifests map[content.ID][]manifestEntry) (snapshots []recovery.Snapshot, unreadable []manifestEntry) {
-	newest := map[string]*manifestEntry{}
+	total := 0
+	for _, entries := range manifests {
+		total += len(entries)
+	}
+	newest := make(map[string]*manifestEntry, total)
 	for _, entries := range manifests {
 		for i := range entries {
 			e := &entries[i]
@@ -177,24 +181,33 @@ func merge(manifests map[content.ID][]manifestEntry) (snapshots []recovery.Snaps
 			}
 		}
 	}
+	sorted := make([]*recovery.Snapshot, 0, len(newest))
 	for _, e := range newest {
 		switch {
 		case e.err != nil:
 			unreadable = append(unreadable, *e)
 		case e.snapshot != nil:
-			snapshots = append(snapshots, *e.snapshot)
+			sorted = append(sorted, e.snapshot)
 		}
 	}
-	slices.SortFunc(snapshots, compareSnapshots)
+	slices.SortFunc(sorted, compareSnapshots)
+	snapshots = make([]recovery.Snapshot, 0, len(sorted))
+	for _, s := range sorted {
+		snapshots = append(snapshots, *s)
+	}
 	slices.SortFunc(unreadable, func(a, b manifestEntry) int { return cmp.Compare(a.id, b.id) })
 	return snapshots, unreadable
 }
 
-func compareSnapshots(a, b recovery.Snapshot) int {
+func compareSnapshots(a, b *recovery.Snapshot) int {
+	if a.Source != b.Source {
+		return cmp.Or(
+			cmp.Compare(a.Source.Hostname, b.Source.Hostname),
+			cmp.Compare(a.Source.Username, b.Source.Username),
+			cmp.Compare(a.Source.Path, b.Source.Path),
+		)
+	}
 	return cmp.Or(
-		cmp.Compare(a.Source.Hostname, b.Source.Hostname),
-		cmp.Compare(a.Source.Username, b.Source.Username),
-		cmp.Compare(a.Source.Path, b.Source.Path),
 		a.StartTime.Compare(b.StartTime),
 		a.EndTime.Compare(b.EndTime),
 		cmp.Compare(a.ID, b.ID),
