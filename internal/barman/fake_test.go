@@ -61,8 +61,8 @@ func (f *fakeStore) drop(t *testing.T, text string) {
 // segments puts the segments first..last of a timeline; each arrives at the second of its number.
 func (f *fakeStore) segments(server string, size SegmentSize, timeline uint32, first, last uint64, suffix string) {
 	for number := first; number <= last; number++ {
-		name, _ := ParseWALName(size.Name(timeline, number))
-		f.put(server+"/wals/"+name.folder()+"/"+name.String()+suffix, 100, arrival(int(number)), nil)
+		name := size.Name(timeline, number)
+		f.put(server+"/wals/"+name[:16]+"/"+name+suffix, 100, arrival(int(number)), nil)
 	}
 }
 

@@ -38,7 +38,7 @@ func (w *walFiles) add(path string, object recovery.Object) {
 	if !ok {
 		return
 	}
-	if folder != name.folder() {
+	if name.Kind == History && nested || name.Kind != History && folder != base[:16] {
 		w.misplaced = append(w.misplaced, path)
 		return
 	}

@@ -111,14 +111,6 @@ func (n WALName) String() string {
 	return name
 }
 
-// folder is the name of the folder that barman-cloud looks in; empty for History.
-func (n WALName) folder() string {
-	if n.Kind == History {
-		return ""
-	}
-	return fmt.Sprintf("%08X%08X", n.Timeline, n.Log)
-}
-
 func historyName(timeline uint32) string { return fmt.Sprintf("%08X.history", timeline) }
 
 // SegmentSize is the size of a WAL segment in bytes, which initdb fixes.

@@ -20,6 +20,8 @@ func parsePage(body []byte) (page recovery.ObjectPage, ok bool) {
 	if name, opened := s.open(); !opened || name != "ListBucketResult" {
 		return page, false
 	}
+	// No entry is shorter than 200 bytes, and a page has 1,000 at most.
+	page.Objects = make([]recovery.Object, 0, min(1000, len(body)/200))
 	truncated, token := "", ""
 	ok = s.children("ListBucketResult", func(name string) bool {
 		switch name {
