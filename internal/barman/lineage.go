@@ -3,6 +3,8 @@ package barman
 import (
 	"fmt"
 
+	"github.com/dustin/go-humanize"
+
 	"github.com/drctl/drctl/internal/recovery"
 )
 
@@ -31,7 +33,7 @@ func compareLineage(catalog *recovery.Catalog) {
 			}
 			if p := before[b.Compression]; p != nil && b.SizeBytes*collapse < p.SizeBytes {
 				warn(catalog, server, server.Name, fmt.Sprintf("backup %s has %s, less than half of %s in %s before it: look whether data is missing",
-					b.ID, inUnits(b.SizeBytes), inUnits(p.SizeBytes), p.ID))
+					b.ID, humanize.IBytes(uint64(b.SizeBytes)), humanize.IBytes(uint64(p.SizeBytes)), p.ID))
 			}
 			last, lastServer = b, server.Name
 			if b.Restorable {
@@ -47,18 +49,4 @@ func warn(catalog *recovery.Catalog, server *recovery.Server, other, text string
 		return
 	}
 	server.Warnings = append(server.Warnings, text)
-}
-
-// inUnits writes a size for people.
-func inUnits(bytes int64) string {
-	const step = 1024
-	value, unit := float64(bytes), 0
-	units := []string{"B", "KiB", "MiB", "GiB", "TiB"}
-	for value >= step && unit < len(units)-1 {
-		value, unit = value/step, unit+1
-	}
-	if unit == 0 {
-		return fmt.Sprintf("%d B", bytes)
-	}
-	return fmt.Sprintf("%.1f %s", value, units[unit])
 }
