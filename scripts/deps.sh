@@ -11,8 +11,8 @@ need barman-cloud-backup barman-cli-cloud
 need ganesha.nfsd nfs-ganesha
 need rpcbind rpcbind
 need setpriv util-linux
-ls /usr/lib/ganesha/libfsalvfs.so /usr/lib/*/ganesha/libfsalvfs.so >/dev/null 2>&1 || missing+=(nfs-ganesha-vfs)
-ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || missing+=(postgresql)
+compgen -G "/usr/lib*/*/ganesha/libfsalvfs.so" >/dev/null || compgen -G "/usr/lib/ganesha/libfsalvfs.so" >/dev/null || missing+=(nfs-ganesha-vfs)
+compgen -G "/usr/lib/postgresql/*/bin/postgres" >/dev/null || missing+=(postgresql)
 python3 -c 'import snappy' >/dev/null 2>&1 || /usr/bin/python3 -c 'import snappy' >/dev/null 2>&1 || missing+=(python3-snappy)
 
 [ ${#missing[@]} -eq 0 ] && exit 0

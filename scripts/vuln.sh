@@ -3,7 +3,7 @@
 # where it cannot be reached that is said loudly, and is not a pass.
 set -uo pipefail
 tool=$("$(dirname "$0")/tool.sh" govulncheck golang.org/x/vuln/cmd/govulncheck v1.9.0) || exit 1
-out=$("$tool" -db "${GOVULNDB:-https://vuln.go.dev}" ./cmd/... 2>&1)
+out=$("$tool" ${GOVULNDB:+-db "$GOVULNDB"} ./cmd/... 2>&1)
 code=$?
 case $code in
   0) echo "govulncheck: no known vulnerability is called" ;;
