@@ -20,6 +20,7 @@ import (
 	"github.com/drctl/drctl/internal/app"
 	"github.com/drctl/drctl/internal/cli"
 	"github.com/drctl/drctl/internal/cli/command"
+	"github.com/drctl/drctl/internal/launch"
 	"github.com/drctl/drctl/internal/recovery"
 	"github.com/drctl/drctl/internal/ui"
 )
@@ -31,6 +32,7 @@ func main() { os.Exit(run(os.Args)) }
 
 // run returns the exit code. The first Ctrl-C cancels what is going on, the second ends the process.
 func run(args []string) int {
+	launch.Done()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop)
