@@ -28,19 +28,10 @@ func (c *Client) List(ctx context.Context, q recovery.ObjectQuery) (recovery.Obj
 	if q.MaxKeys > 0 {
 		in.MaxKeys = aws.Int32(int32(min(q.MaxKeys, 1000)))
 	}
-	var quick *recovery.ObjectPage
-	out, err := c.api.ListObjectsV2(ctx, in, quickPage(&quick))
+	out, err := c.api.ListObjectsV2(ctx, in)
 	if err != nil {
 		return recovery.ObjectPage{}, c.problem(ctx, fmt.Sprintf("list s3://%s/%s", q.Bucket, q.Prefix), err)
 	}
-	if quick != nil {
-		return *quick, nil
-	}
-	return fromSDK(out, q)
-}
-
-// fromSDK takes the page from the SDK's types.
-func fromSDK(out *awss3.ListObjectsV2Output, q recovery.ObjectQuery) (recovery.ObjectPage, error) {
 	page := recovery.ObjectPage{Objects: make([]recovery.Object, 0, len(out.Contents))}
 	for _, object := range out.Contents {
 		page.Objects = append(page.Objects, recovery.Object{

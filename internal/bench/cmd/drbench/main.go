@@ -13,11 +13,14 @@ import (
 	"time"
 
 	"github.com/drctl/drctl/internal/bench"
+	"github.com/drctl/drctl/internal/launch"
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
+	// Both sides of a work that run in this process get what drctl runs with, see internal/launch.
+	launch.Done()
 	drctl := flag.String("drctl", "bin/drctl", "the drctl binary")
 	out := flag.String("out", "bench", "folder for the JSON files")
 	flag.Parse()
