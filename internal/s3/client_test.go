@@ -97,11 +97,6 @@ func TestAnswersOfTheServer(t *testing.T) {
 	}
 }
 
-// answer always says the same.
-func answer(body string) http.HandlerFunc {
-	return func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, body) }
-}
-
 const onePage = `<ListBucketResult><IsTruncated>%t</IsTruncated>%s<Contents><Key>cnpg/%s</Key><Size>7</Size>` +
 	`<LastModified>2026-11-23T02:33:20.957Z</LastModified></Contents><CommonPrefixes><Prefix>cnpg/f/</Prefix></CommonPrefixes></ListBucketResult>`
 
