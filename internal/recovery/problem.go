@@ -39,7 +39,7 @@ func (p *Problem) Cause() string {
 	if p.Why != "" || p.Err == nil {
 		return p.Why
 	}
-	for _, kind := range []error{ErrUnreachable, ErrDenied, ErrNotFound, ErrDamaged, ErrUnsupported, ErrWrongPassword, ErrUsage} {
+	for _, kind := range []error{ErrUnreachable, ErrDenied, ErrNotFound, ErrDamaged, ErrUnsupported, ErrWrongPassword, ErrUsage, ErrConflict, ErrExists, ErrInvalid} {
 		if p.Err == kind { //nolint:errorlint // Only the bare kind is meant, not what wraps it.
 			return ""
 		}
@@ -67,6 +67,14 @@ var (
 	ErrWrongPassword = errors.New("wrong password")
 	// ErrUsage: the operator's input cannot mean anything (exit code 2).
 	ErrUsage = errors.New("usage")
+	// ErrConflict: the thing is not the one, or not in the state, that the request was made for (HTTP 409,
+	// a failed precondition, a name that somebody else holds).
+	ErrConflict = errors.New("conflict")
+	// ErrExists: it can't be created, there is one of that name already.
+	ErrExists = errors.New("already exists")
+	// ErrInvalid: the server understood the request and refuses its content (schema, admission); Why
+	// holds the server's own words.
+	ErrInvalid = errors.New("refused as invalid")
 )
 
 // Gaps are the parts of an answer that could not be read. An answer with gaps is printed, with each
