@@ -1,8 +1,9 @@
-// Package kube reads objects from a live cluster: whole kinds with one chunked LIST each, single
-// Secrets by name, and the cluster's identity. It knows no kind but those of Kubernetes itself.
+// Package kube reads and writes objects of a live cluster: whole kinds with one chunked LIST each, single
+// objects by name, commands and logs of Pods, and the cluster's identity. It knows no kind but those of
+// Kubernetes itself.
 //
-// It must not import other packages of drctl than recovery, and neither cobra nor cli-runtime: the
-// REST configuration comes from the app.
+// It must not import other packages of drctl than recovery and operation, whose lock and mirror it keeps
+// in the cluster, and neither cobra nor cli-runtime: the REST configuration comes from the app.
 package kube
 
 import (
@@ -43,6 +44,7 @@ type Options struct {
 // Client reads one cluster. It may be used from several goroutines.
 type Client struct {
 	dynamic  dynamic.Interface
+	config   *rest.Config
 	server   string
 	context  string
 	requests *atomic.Int64
@@ -53,22 +55,24 @@ type Client struct {
 
 // New prepares a client; it sends no request.
 func New(options Options) (*Client, error) {
-	config := rest.CopyConfig(options.REST)
+	return newClient(options.REST, options.Context, &atomic.Int64{})
+}
+
+// newClient counts into requests.
+func newClient(original *rest.Config, contextName string, requests *atomic.Int64) (*Client, error) {
+	config := rest.CopyConfig(original)
 	config.QPS = max(config.QPS, queriesPerSecond)
 	config.Burst = max(config.Burst, burst)
 	config.WarningHandlerWithContext = rest.NoWarnings{}
-	requests := &atomic.Int64{}
-	config.Wrap(func(next http.RoundTripper) http.RoundTripper {
-		return countingTransport{next: next, requests: requests}
-	})
-	client, err := dynamic.NewForConfig(config)
+	client, err := dynamic.NewForConfig(counting(config, requests))
 	if err != nil {
-		return nil, fmt.Errorf("prepare the connection to the API server of context %q: %w", options.Context, err)
+		return nil, fmt.Errorf("prepare the connection to the API server of context %q: %w", contextName, err)
 	}
 	return &Client{
 		dynamic:  client,
+		config:   config,
 		server:   serverURL(config),
-		context:  options.Context,
+		context:  contextName,
 		requests: requests,
 	}, nil
 }
@@ -109,7 +113,7 @@ func (c *Client) namespaceNames(ctx context.Context) ([]string, error) {
 	if c.namespaces != nil {
 		return c.namespaces, nil
 	}
-	items, err := c.listPages(ctx, namespacesResource(), "")
+	items, err := c.listPages(ctx, namespacesResource(), "", "")
 	if err != nil {
 		return nil, err
 	}
@@ -133,6 +137,15 @@ func serverURL(config *rest.Config) string {
 		return config.Host
 	}
 	return address.Redacted()
+}
+
+// counting is the configuration with its requests counted.
+func counting(config *rest.Config, requests *atomic.Int64) *rest.Config {
+	counted := rest.CopyConfig(config)
+	counted.Wrap(func(next http.RoundTripper) http.RoundTripper {
+		return countingTransport{next: next, requests: requests}
+	})
+	return counted
 }
 
 // countingTransport counts requests.

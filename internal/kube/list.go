@@ -24,7 +24,7 @@ const pageSize = 500
 //
 // The objects carry no managedFields: half of their size, and of no use to a reader.
 func (c *Client) List(ctx context.Context, gvr schema.GroupVersionResource, namespace string) ([]unstructured.Unstructured, recovery.Gaps, error) {
-	items, err := c.listPages(ctx, gvr, namespace)
+	items, err := c.listPages(ctx, gvr, namespace, "")
 	if err != nil && namespace == "" && apierrors.IsForbidden(err) {
 		return c.listEachNamespace(ctx, gvr, err)
 	}
@@ -45,19 +45,20 @@ func (c *Client) partial(ctx context.Context, gvr schema.GroupVersionResource, n
 	return items, gaps, nil
 }
 
-// listPages reads a kind in pages. What was read before an error is returned with it.
+// listPages reads a kind in pages, or what a label selector picks of it. What was read before an error is
+// returned with it.
 //
 // No resourceVersion is set: with limit and without one the first page is a consistent read, and the
 // continue token pins the others to the same version ("0" would make the server ignore the limit). A
 // token that expired in the meantime (410) is answered by one listing from scratch without a limit.
 // Source: Kubernetes API concepts, "Retrieving large results sets in chunks".
-func (c *Client) listPages(ctx context.Context, gvr schema.GroupVersionResource, namespace string) ([]unstructured.Unstructured, error) {
+func (c *Client) listPages(ctx context.Context, gvr schema.GroupVersionResource, namespace, labelSelector string) ([]unstructured.Unstructured, error) {
 	var items []unstructured.Unstructured
-	options := metav1.ListOptions{Limit: pageSize}
+	options := metav1.ListOptions{Limit: pageSize, LabelSelector: labelSelector}
 	for {
 		page, err := c.listPage(ctx, gvr, namespace, options)
 		if apierrors.IsResourceExpired(err) && options.Continue != "" {
-			items, options = nil, metav1.ListOptions{}
+			items, options = nil, metav1.ListOptions{LabelSelector: labelSelector}
 			continue
 		}
 		if err != nil {
@@ -99,7 +100,7 @@ func (c *Client) listEachNamespace(ctx context.Context, gvr schema.GroupVersionR
 	group.SetLimit(namespacesAtOnce)
 	for i, namespace := range namespaces {
 		group.Go(func() error {
-			items, err := c.listPages(ctx, gvr, namespace)
+			items, err := c.listPages(ctx, gvr, namespace, "")
 			o := &outcomes[i]
 			o.items, o.gaps, o.err = c.partial(ctx, gvr, namespace, items, err)
 			return nil
