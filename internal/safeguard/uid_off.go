@@ -1,0 +1,6 @@
+//go:build drctl_off_uid
+
+package safeguard
+
+// UIDPrecondition is switched off in this test build.
+const UIDPrecondition = false
