@@ -1,0 +1,78 @@
+package lab
+
+import (
+	"slices"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+)
+
+// The health of an object, best first: an Application is as healthy as its worst object.
+// Source: gitops-engine pkg/health/health.go.
+const (
+	healthHealthy     = "Healthy"
+	healthSuspended   = "Suspended"
+	healthProgressing = "Progressing"
+	healthMissing     = "Missing"
+	healthDegraded    = "Degraded"
+	healthUnknown     = "Unknown"
+)
+
+// healthOf judges a live object; nil for a kind that has no health of its own.
+func healthOf(live *unstructured.Unstructured) *argoHealth {
+	if live.GetDeletionTimestamp() != nil {
+		return &argoHealth{Status: healthProgressing, Message: "Pending deletion"}
+	}
+	if live.GetKind() == "Cluster" && live.GroupVersionKind().Group == "postgresql.cnpg.io" {
+		return clusterHealth(live)
+	}
+	return nil
+}
+
+// clusterHealth judges a CloudNativePG Cluster by its phase.
+// Source: argo-cd resource_customizations/postgresql.cnpg.io/Cluster/health.lua.
+func clusterHealth(live *unstructured.Unstructured) *argoHealth {
+	if live.GetAnnotations()["cnpg.io/reconciliationLoop"] == "disabled" {
+		return &argoHealth{Status: healthSuspended, Message: "Cluster reconciliation is suspended"}
+	}
+	phase, _, _ := unstructured.NestedString(live.Object, "status", "phase")
+	reason, _, _ := unstructured.NestedString(live.Object, "status", "phaseReason")
+	if _, judged, _ := unstructured.NestedSlice(live.Object, "status", "conditions"); !judged {
+		return &argoHealth{Status: healthProgressing, Message: reason}
+	}
+	status := healthUnknown
+	for candidate, phases := range map[string][]string{
+		healthHealthy: {"Cluster in healthy state"},
+		healthProgressing: {
+			"Setting up primary", "Creating a new replica", "Upgrading cluster", "Waiting for the instances to become active",
+			"Promoting to primary cluster",
+		},
+		healthDegraded: {
+			"Switchover in progress", "Failing over", "Upgrading Postgres major version", "Cluster upgrade delayed",
+			"Waiting for user action", "Primary instance is being restarted in-place",
+			"Primary instance is being restarted without a switchover", "Online upgrade in progress", "Applying configuration",
+			"Cluster cannot execute instance online upgrade due to missing architecture binary",
+		},
+		healthSuspended: {
+			"Unable to create required cluster objects", "Cluster has incomplete or invalid image catalog",
+			"Cluster cannot proceed to reconciliation due to an unknown plugin being required",
+			"Cluster is unrecoverable and needs manual intervention",
+		},
+	} {
+		if slices.Contains(phases, phase) {
+			status = candidate
+		}
+	}
+	return &argoHealth{Status: status, Message: reason}
+}
+
+// worstHealth is the Application's own.
+func worstHealth(resources []argoResource) argoHealth {
+	order := []string{healthHealthy, healthSuspended, healthProgressing, healthMissing, healthDegraded, healthUnknown}
+	worst := 0
+	for _, resource := range resources {
+		if resource.Health != nil {
+			worst = max(worst, slices.Index(order, resource.Health.Status))
+		}
+	}
+	return argoHealth{Status: order[worst]}
+}
