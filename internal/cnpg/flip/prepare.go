@@ -1,0 +1,308 @@
+package flip
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/drctl/drctl/internal/cnpg"
+	"github.com/drctl/drctl/internal/operation"
+	"github.com/drctl/drctl/internal/recovery"
+)
+
+// Prepare chooses and checks, reading only, and gives the plan's data. What would make a recovery lose
+// data, or end in nothing, is an error here, before anything was touched.
+func (f *Flip) Prepare(ctx context.Context, o Options) (*Prepared, error) {
+	if err := o.Validate(); err != nil {
+		return nil, err
+	}
+	out := &Prepared{ID: operation.NewID(Operation, f.Now()), Params: &Params{
+		NewName: o.NewName, VerifySQL: o.VerifySQL, TargetTime: o.TargetTime.UTC(), FinalBackup: o.FinalBackup, NoFence: o.NoFence, Push: o.Push,
+	}}
+	var err error
+	if out.Identity, err = f.Cluster.Identity(ctx); err != nil {
+		return nil, err
+	}
+	for _, stage := range []func(context.Context, Options, *Prepared) error{
+		f.findDatabase, f.checkGit, f.choose, f.checkArchive, f.previewGit, f.render, f.checkSurroundings, f.checkOperator,
+	} {
+		if err := stage(ctx, o, out); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// findDatabase finds the Cluster, live or in the tree or in the file.
+func (f *Flip) findDatabase(ctx context.Context, o Options, out *Prepared) error {
+	p := out.Params
+	described := Described{}
+	if o.Manifest != nil {
+		var err error
+		if described, err = f.Render.Describe(o.Manifest); err != nil {
+			return err
+		}
+		p.Namespace, p.Name, p.Settled = described.Namespace, described.Name, o.Manifest
+	}
+	name := o.Name
+	if name == "" {
+		name = p.Name
+	}
+	db, gaps, err := f.Find(ctx, cnpg.BackupQuery{Name: name, Namespace: firstOf(o.Namespace, p.Namespace)})
+	switch {
+	case err == nil:
+		p.Namespace, p.Name, p.Store, p.WriteServer = db.Namespace, db.Name, db.Store, db.ServerName
+	case o.Manifest == nil || !errors.Is(err, recovery.ErrNotFound):
+		return err
+	default:
+		return &recovery.Problem{
+			What: "find the object store of " + described.Namespace + "/" + described.Name, Why: "neither the API nor the GitOps tree knows that Cluster",
+			Next: "put its manifest into a folder and give --gitops FOLDER", Err: recovery.ErrNotFound,
+		}
+	}
+	for _, gap := range gaps {
+		out.warn(gap.Error())
+	}
+	return f.findLive(ctx, out)
+}
+
+func (f *Flip) findLive(ctx context.Context, out *Prepared) error {
+	p := out.Params
+	live, err := f.Cluster.Find(ctx, p.Namespace, p.Name)
+	if err != nil || live == nil {
+		if err == nil && !p.beside() {
+			out.warn("there is no live Cluster " + p.Namespace + "/" + p.Name + ": it is created from its manifest")
+		}
+		return err
+	}
+	if live.Deleting {
+		return &recovery.Problem{
+			What: "Cluster " + p.Namespace + "/" + p.Name + " is being deleted", Why: "somebody else, or an interrupted plan, is at it",
+			Next: "see drctl plans; else wait until it is gone and try again", Err: recovery.ErrConflict,
+		}
+	}
+	p.OldUID, p.OldManifest, p.OldPhase = live.UID, live.Manifest, live.Phase
+	p.StopDelaySeconds = int64(live.StopDelay.Seconds())
+	p.WriteServer = live.WriteServer
+	if p.Settled == nil {
+		p.Settled = live.Manifest
+	}
+	if live.Bootstrap == "recovery" {
+		out.warn("the live Cluster has bootstrap.recovery: an earlier recovery was not handed back (drctl cnpg revert " + p.Name + ")")
+	}
+	return nil
+}
+
+// choose picks the backup and the servers.
+func (f *Flip) choose(ctx context.Context, o Options, out *Prepared) error {
+	p := out.Params
+	p.SourceServer = firstOf(o.SourceServer, p.WriteServer)
+	catalog, gaps, err := f.Archive.Catalog(ctx, p.source())
+	if err != nil {
+		return err
+	}
+	if len(gaps) > 0 {
+		return &recovery.Problem{
+			What: "read the whole catalog of " + p.Store.DestinationPath, Why: gaps[0].Error(),
+			Next: "make it readable first: an unread part may hold the backup that you need, or the gap that spoils it", Err: recovery.ErrPartial,
+		}
+	}
+	backup, warnings, err := f.Archive.Choose(catalog, BackupChoice{Server: p.SourceServer, BackupID: o.BackupID, TargetTime: p.TargetTime})
+	if err != nil {
+		return err
+	}
+	out.warn(warnings...)
+	p.Backup = backup
+	var taken []string
+	for _, server := range catalog.Servers {
+		taken = append(taken, server.Name)
+		if server.Name == p.SourceServer {
+			p.SourceSizeBytes = serverSize(server)
+		}
+	}
+	if p.beside() {
+		return nil
+	}
+	p.ArchiveServer = firstOf(o.ArchiveServer, f.Render.NextServer(p.WriteServer, taken))
+	return nil
+}
+
+func serverSize(server recovery.Server) int64 {
+	size := server.WAL.SizeBytes
+	for _, backup := range server.Backups {
+		size += backup.SizeBytes
+	}
+	return size
+}
+
+// checkArchive reads what the recovery will read, and sees that what it will write to is empty.
+func (f *Flip) checkArchive(ctx context.Context, o Options, out *Prepared) error {
+	p := out.Params
+	reach, err := f.Archive.Reach(ctx, p.source(), p.Backup.ID)
+	if err != nil {
+		return err
+	}
+	p.Reach = reach
+	out.LostSeconds = int64(f.Now().Sub(reach.ArrivedAt).Seconds())
+	if !p.TargetTime.IsZero() {
+		out.LostSeconds = int64(f.Now().Sub(p.TargetTime).Seconds())
+	} else if reach.Gap != nil && !o.AcceptGap {
+		return &recovery.Problem{
+			What: "recover everything behind backup " + p.Backup.ID,
+			Why: fmt.Sprintf("%d WAL segments are missing behind %s: PostgreSQL would stop there without any error, and what is behind is lost",
+				reach.Gap.Missing, reach.Gap.After),
+			Next: "choose a backup behind the gap with --backup-id (drctl cnpg backups " + p.Name + "), or say --accept-wal-gap", Err: recovery.ErrDamaged,
+		}
+	}
+	if err := f.Archive.Readable(ctx, p.source(), p.Backup.ID); err != nil {
+		return err
+	}
+	if p.beside() {
+		return nil
+	}
+	empty, holds, err := f.Archive.Empty(ctx, p.archive())
+	if err != nil {
+		return err
+	}
+	if !empty {
+		return &recovery.Problem{
+			What: "write to server " + p.ArchiveServer, Why: "it is not empty: " + holds + "; CloudNativePG would refuse it (Expected empty archive)",
+			Next: "leave --archive-server-name out, or name a server that holds nothing", Err: recovery.ErrConflict,
+		}
+	}
+	return nil
+}
+
+// render makes the manifest that recovers, and asks the webhooks.
+func (f *Flip) render(ctx context.Context, _ Options, out *Prepared) error {
+	p := out.Params
+	if p.Settled == nil {
+		return &recovery.Problem{
+			What: "find the manifest of Cluster " + p.Namespace + "/" + p.Name, Why: "neither the API nor the GitOps tree has it",
+			Next: "give --gitops DIR, or -f FILE", Err: recovery.ErrNotFound,
+		}
+	}
+	manifest, warnings, err := f.Render.Recovery(p.Settled, RenderOptions{
+		PlanID: out.ID, SourceServer: p.SourceServer, ArchiveServer: p.ArchiveServer, BackupID: p.Backup.ID, TargetTime: p.TargetTime, NewName: p.NewName,
+	})
+	if err != nil {
+		return err
+	}
+	out.warn(warnings...)
+	p.Manifest = manifest
+	if !p.beside() && p.Git == nil {
+		if p.Settled, err = f.Render.Settled(p.Settled, p.ArchiveServer); err != nil {
+			return err
+		}
+	}
+	described, err := f.Render.Describe(manifest)
+	if err != nil {
+		return err
+	}
+	p.Database = described.Database
+	if err := f.checkClasses(ctx, described); err != nil {
+		return err
+	}
+	return f.Cluster.Admit(ctx, manifest)
+}
+
+func (f *Flip) checkClasses(ctx context.Context, described Described) error {
+	classes, err := f.Cluster.StorageClasses(ctx)
+	if err != nil {
+		return err
+	}
+	for _, class := range []string{described.StorageClass, described.WALStorageClass} {
+		if class != "" && !slices.Contains(classes, class) {
+			return &recovery.Problem{
+				What: "storage class " + class + " does not exist", Why: "the recovered volumes would stay Pending; there are: " + strings.Join(classes, ", "),
+				Next: "create it, or change the manifest", Err: recovery.ErrNotFound,
+			}
+		}
+	}
+	return nil
+}
+
+// checkSurroundings looks at what belongs to the Cluster: volumes, passwords, schedules, Backups.
+func (f *Flip) checkSurroundings(ctx context.Context, _ Options, out *Prepared) error {
+	p := out.Params
+	if p.beside() {
+		return f.refuseLeftovers(ctx, p)
+	}
+	var err error
+	if p.Schedules, err = f.Cluster.Schedules(ctx, p.Namespace, p.Name); err != nil {
+		return err
+	}
+	if p.OldUID == "" {
+		return f.refuseLeftovers(ctx, p)
+	}
+	if p.Volumes, err = f.Cluster.Volumes(ctx, p.Namespace, p.Name); err != nil {
+		return err
+	}
+	if p.Secrets, err = f.Cluster.OwnedSecrets(ctx, p.Namespace, p.Name, p.OldUID); err != nil {
+		return err
+	}
+	for _, volume := range p.Volumes {
+		if volume.OwnerUID != p.OldUID {
+			return &recovery.Problem{
+				What: "claim " + volume.Claim + " is named for Cluster " + p.Name + " and does not belong to it",
+				Why:  "it would not go with the Cluster, and the operator would adopt it and recover nothing",
+				Next: "look at it: kubectl -n " + p.Namespace + " describe pvc " + volume.Claim, Err: recovery.ErrConflict,
+			}
+		}
+	}
+	objects, err := f.Cluster.BackupObjects(ctx, p.Namespace, p.Name)
+	for _, object := range objects {
+		if !object.Owned && object.Phase != "completed" && object.Phase != "failed" {
+			out.warn(fmt.Sprintf("Backup %s is %s and not owned by the Cluster: it would run against the recovered one", object.Name, orUnknown(object.Phase)))
+		}
+	}
+	return err
+}
+
+// refuseLeftovers: where nothing is to be deleted, what is left of an earlier Cluster of that name
+// would be adopted.
+func (f *Flip) refuseLeftovers(ctx context.Context, p *Params) error {
+	if live, err := f.Cluster.Find(ctx, p.Namespace, p.cluster()); err != nil || (live != nil && p.beside()) {
+		if err != nil {
+			return err
+		}
+		return &recovery.Problem{
+			What: "recover as " + p.String(), Why: "a Cluster of that name exists", Next: "give another --new-name", Err: recovery.ErrExists,
+		}
+	}
+	leftovers, err := f.Cluster.Leftovers(ctx, p.Namespace, p.cluster())
+	if err != nil {
+		return err
+	}
+	return leftoverProblem(p, leftovers)
+}
+
+func (f *Flip) checkOperator(ctx context.Context, _ Options, out *Prepared) error {
+	image, err := f.Cluster.Operator(ctx)
+	if err != nil {
+		return err
+	}
+	if drops, why := f.Render.DropsTimelines(image); drops {
+		out.warn(why)
+	}
+	return nil
+}
+
+func firstOf(texts ...string) string {
+	for _, text := range texts {
+		if text != "" {
+			return text
+		}
+	}
+	return ""
+}
+
+// Raw is a manifest as JSON, for printing.
+func Raw(manifest json.RawMessage) (map[string]any, error) {
+	var object map[string]any
+	err := json.Unmarshal(manifest, &object)
+	return object, err
+}

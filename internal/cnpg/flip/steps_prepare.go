@@ -1,0 +1,298 @@
+package flip
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/drctl/drctl/internal/operation"
+	"github.com/drctl/drctl/internal/recovery"
+	"github.com/drctl/drctl/internal/safeguard"
+)
+
+// commitStep writes the new server into the checkout and commits it. It is not pushed yet: a live
+// Cluster that received the new server's name would archive into it and spoil it.
+type commitStep struct{ *Flip }
+
+func (s commitStep) Observe(ctx context.Context, run *operation.Run) (operation.Observation, error) {
+	if _, known := run.Fact(factCommit); known {
+		return done()
+	}
+	git, err := s.git()
+	if err != nil {
+		return operation.Observation{}, err
+	}
+	commit, err := git.Committed(ctx, run.Plan.ID)
+	if err != nil || commit == "" {
+		return doneWhen(false, err, "not committed")
+	}
+	if err := run.SetFact(ctx, factCommit, commit); err != nil {
+		return operation.Observation{}, err
+	}
+	return done()
+}
+
+func (s commitStep) Apply(ctx context.Context, run *operation.Run) error {
+	p, err := ParamsOf(run.Plan)
+	if err != nil {
+		return err
+	}
+	git, err := s.git()
+	if err != nil {
+		return err
+	}
+	_, err = git.Commit(ctx, run.Plan.ID, p.Namespace, p.Name, p.WriteServer, p.ArchiveServer)
+	return err
+}
+
+// Undo takes the commit back, found by its trailer: a crash may have come before the fact.
+func (s commitStep) Undo(ctx context.Context, run *operation.Run) error {
+	git, err := s.git()
+	if err != nil {
+		return err
+	}
+	commit, err := git.Committed(ctx, run.Plan.ID)
+	if err != nil || commit == "" {
+		return err
+	}
+	return git.Undo(ctx, commit)
+}
+
+// git is the checkout; a plan that has a step in Git cannot go on without.
+func (f *Flip) git() (Git, error) {
+	if f.Git == nil {
+		return nil, &recovery.Problem{
+			What: "this plan changes the GitOps tree", Why: "no tree is known",
+			Next: "give --gitops DIR, the same checkout as before", Err: recovery.ErrUsage,
+		}
+	}
+	return f.Git, nil
+}
+
+// keepStep marks the backup, so that no retention of the old server takes it away meanwhile. The mark
+// stays after the recovery: the way back must not expire.
+type keepStep struct{ *Flip }
+
+func (s keepStep) Observe(ctx context.Context, run *operation.Run) (operation.Observation, error) {
+	p, err := ParamsOf(run.Plan)
+	if err != nil {
+		return operation.Observation{}, err
+	}
+	kept, err := s.Archive.Kept(ctx, p.source(), p.Backup.ID)
+	return doneWhen(kept, err, "backup %s is not marked", p.Backup.ID)
+}
+
+func (s keepStep) Apply(ctx context.Context, run *operation.Run) error {
+	p, err := ParamsOf(run.Plan)
+	if err != nil {
+		return err
+	}
+	// Observe saw no mark, so this one is ours, and abort may take it away.
+	if err := run.SetFact(ctx, factKeep, "ours"); err != nil {
+		return err
+	}
+	return s.Archive.Keep(ctx, p.source(), p.Backup.ID)
+}
+
+func (s keepStep) Undo(ctx context.Context, run *operation.Run) error {
+	p, err := ParamsOf(run.Plan)
+	if err != nil {
+		return err
+	}
+	if _, ours := run.Fact(factKeep); !ours {
+		return nil
+	}
+	return s.Archive.Unkeep(ctx, p.source(), p.Backup.ID)
+}
+
+// retainStep sets the old volumes to Retain: they are the way back.
+type retainStep struct{ *Flip }
+
+func (s retainStep) Observe(ctx context.Context, run *operation.Run) (operation.Observation, error) {
+	p, err := ParamsOf(run.Plan)
+	if err != nil {
+		return operation.Observation{}, err
+	}
+	volumes, err := s.Cluster.Volumes(ctx, p.Namespace, p.Name)
+	if err != nil {
+		return operation.Observation{}, err
+	}
+	for _, volume := range volumes {
+		if volume.OwnerUID == p.OldUID && volume.Name != "" && volume.ReclaimPolicy != "Retain" {
+			return pending("volume %s has reclaim policy %s", volume.Name, volume.ReclaimPolicy)
+		}
+	}
+	return done()
+}
+
+func (s retainStep) Apply(ctx context.Context, run *operation.Run) error {
+	p, err := ParamsOf(run.Plan)
+	if err != nil {
+		return err
+	}
+	volumes, err := s.Cluster.Volumes(ctx, p.Namespace, p.Name)
+	if err != nil {
+		return err
+	}
+	for _, volume := range volumes {
+		if volume.OwnerUID != p.OldUID || volume.Name == "" || volume.ReclaimPolicy == "Retain" {
+			continue
+		}
+		if err := run.SetFact(ctx, factRetain+volume.Name, volume.ClaimUID+" "+volume.ReclaimPolicy); err != nil {
+			return err
+		}
+		if err := s.Cluster.SetReclaimPolicy(ctx, volume.Name, volume.ClaimUID, "Retain"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Undo gives the volumes their policy back, each only while it is Bound to its claim: a Released
+// volume that is patched to Delete is gone within seconds.
+func (s retainStep) Undo(ctx context.Context, run *operation.Run) error {
+	p, err := ParamsOf(run.Plan)
+	if err != nil {
+		return err
+	}
+	var all error
+	for _, volume := range p.Volumes {
+		was, changed := run.Fact(factRetain + volume.Name)
+		if !changed {
+			continue
+		}
+		claimUID, policy, _ := strings.Cut(was, " ")
+		err := s.Cluster.SetReclaimPolicy(ctx, volume.Name, claimUID, policy)
+		if errors.Is(err, recovery.ErrConflict) || errors.Is(err, recovery.ErrNotFound) {
+			run.Report("volume %s stays on Retain: it is no longer bound to the claim it had", volume.Name)
+			continue
+		}
+		all = errors.Join(all, err)
+	}
+	return all
+}
+
+// secretsStep takes the generated passwords out of the Cluster's ownership, so that they outlive it
+// and the new Cluster takes them up.
+type secretsStep struct{ *Flip }
+
+func (s secretsStep) Observe(ctx context.Context, run *operation.Run) (operation.Observation, error) {
+	p, err := ParamsOf(run.Plan)
+	if err != nil {
+		return operation.Observation{}, err
+	}
+	owned, err := s.Cluster.OwnedSecrets(ctx, p.Namespace, p.Name, p.OldUID)
+	return doneWhen(len(owned) == 0, err, "%d Secrets would go with the Cluster", len(owned))
+}
+
+func (s secretsStep) Apply(ctx context.Context, run *operation.Run) error {
+	p, err := ParamsOf(run.Plan)
+	if err != nil {
+		return err
+	}
+	owned, err := s.Cluster.OwnedSecrets(ctx, p.Namespace, p.Name, p.OldUID)
+	for _, secret := range owned {
+		err = errors.Join(err, s.Cluster.DisownSecret(ctx, p.Namespace, secret, p.OldUID))
+	}
+	return err
+}
+
+func (s secretsStep) Undo(ctx context.Context, run *operation.Run) error {
+	p, err := ParamsOf(run.Plan)
+	if err != nil {
+		return err
+	}
+	live, err := s.Cluster.Find(ctx, p.Namespace, p.Name)
+	if err != nil || live == nil || live.UID != p.OldUID {
+		return err
+	}
+	for _, secret := range p.Secrets {
+		err = errors.Join(err, s.Cluster.OwnSecret(ctx, p.Namespace, secret, p.Name, p.OldUID))
+	}
+	return err
+}
+
+// suspendStep suspends the ScheduledBackups. Argo CD may undo that, so it is done once and not
+// insisted on: a backup that runs in between goes to the old server and does no harm.
+type suspendStep struct{ *Flip }
+
+func (s suspendStep) Observe(_ context.Context, run *operation.Run) (operation.Observation, error) {
+	_, suspended := run.Fact(factSchedules)
+	return doneWhen(suspended, nil, "schedules run")
+}
+
+func (s suspendStep) Apply(ctx context.Context, run *operation.Run) error {
+	return s.suspend(ctx, run, true)
+}
+
+func (s suspendStep) Undo(ctx context.Context, run *operation.Run) error {
+	return s.suspend(ctx, run, false)
+}
+
+// suspend touches only what ran when the plan was made.
+func (f *Flip) suspend(ctx context.Context, run *operation.Run, suspended bool) error {
+	p, err := ParamsOf(run.Plan)
+	if err != nil {
+		return err
+	}
+	for _, schedule := range p.Schedules {
+		if schedule.Suspended {
+			continue
+		}
+		err := f.Cluster.Suspend(ctx, p.Namespace, schedule, suspended)
+		if err != nil && !errors.Is(err, recovery.ErrNotFound) {
+			return err
+		}
+	}
+	if !suspended {
+		return nil
+	}
+	return run.SetFact(ctx, factSchedules, "true")
+}
+
+// fenceLife is when a forgotten fence falls: an absent database is better than an empty one, so not
+// sooner.
+const fenceLife = 24 * time.Hour
+
+// fenceStep holds creation of the Cluster back for everybody but this plan.
+type fenceStep struct{ *Flip }
+
+func (s fenceStep) Observe(ctx context.Context, run *operation.Run) (operation.Observation, error) {
+	if !safeguard.Fence {
+		return done()
+	}
+	if _, proven := run.Fact(factFence); !proven {
+		return pending("not proven")
+	}
+	standing, err := s.Fence.Standing(ctx, run.Plan.ID)
+	return doneWhen(standing, err, "the fence is gone")
+}
+
+func (s fenceStep) Apply(ctx context.Context, run *operation.Run) error {
+	p, err := ParamsOf(run.Plan)
+	if err != nil {
+		return err
+	}
+	if err := s.Fence.Up(ctx, run.Plan.ID, p.Namespace, p.Name, s.Now().Add(fenceLife)); err != nil {
+		return err
+	}
+	run.Report("proving that nobody else can create the Cluster")
+	if err := s.Fence.Prove(ctx, run.Plan.ID, p.Namespace, p.Name, p.Settled); err != nil {
+		return err
+	}
+	return run.SetFact(ctx, factFence, s.Now().UTC().Format(time.RFC3339))
+}
+
+func (s fenceStep) Undo(ctx context.Context, run *operation.Run) error {
+	return s.Fence.Down(ctx, run.Plan.ID)
+}
+
+// Renew moves the fence's end, as long as the plan has not lifted it itself.
+func (s fenceStep) Renew(ctx context.Context, run *operation.Run) error {
+	p, err := ParamsOf(run.Plan)
+	if err != nil || !safeguard.Fence || run.Started(stepLift) {
+		return err
+	}
+	return s.Fence.Up(ctx, run.Plan.ID, p.Namespace, p.Name, s.Now().Add(fenceLife))
+}

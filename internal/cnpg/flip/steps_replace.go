@@ -1,0 +1,269 @@
+package flip
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/drctl/drctl/internal/operation"
+	"github.com/drctl/drctl/internal/recovery"
+	"github.com/drctl/drctl/internal/safeguard"
+)
+
+// deleteStep deletes the old Cluster, and no other: its UID is the precondition. Once the API server
+// has accepted that, there is no way back but through the retained volumes.
+type deleteStep struct{ *Flip }
+
+func (s deleteStep) Observe(ctx context.Context, run *operation.Run) (operation.Observation, error) {
+	p, err := ParamsOf(run.Plan)
+	if err != nil {
+		return operation.Observation{}, err
+	}
+	live, err := s.Cluster.Find(ctx, p.Namespace, p.Name)
+	switch {
+	case err != nil:
+		return operation.Observation{}, err
+	case live == nil || live.PlanID == run.Plan.ID || (live.UID == p.OldUID && live.Deleting):
+		return done()
+	case live.UID != p.OldUID:
+		return conflict("Cluster %s is not the one that the plan was made for: its UID is %s, not %s; "+
+			"drctl abort %s, look at it, and plan anew", p, live.UID, p.OldUID, run.Plan.ID)
+	}
+	return pending("it is there")
+}
+
+func (s deleteStep) Apply(ctx context.Context, run *operation.Run) error {
+	p, err := ParamsOf(run.Plan)
+	if err != nil {
+		return err
+	}
+	uid := p.OldUID
+	if !safeguard.UIDPrecondition {
+		uid = ""
+	}
+	if err := run.SetFact(ctx, factDeletedAt, s.Now().UTC().Format(time.RFC3339)); err != nil {
+		return err
+	}
+	err = s.Cluster.Delete(ctx, p.Namespace, p.Name, uid)
+	if errors.Is(err, recovery.ErrNotFound) {
+		return nil
+	}
+	return err
+}
+
+// Happened tells abort whether the DELETE was accepted.
+func (s deleteStep) Happened(ctx context.Context, run *operation.Run) (bool, error) {
+	p, err := ParamsOf(run.Plan)
+	if err != nil {
+		return false, err
+	}
+	live, err := s.Cluster.Find(ctx, p.Namespace, p.Name)
+	if err != nil {
+		return false, err
+	}
+	return live == nil || live.UID != p.OldUID || live.Deleting, nil
+}
+
+// goneStep waits, kind by kind, until nothing of the old Cluster is left: the operator matches its
+// children by the owner's name, so a claim that is left would be adopted, and nothing recovered.
+type goneStep struct {
+	*Flip
+}
+
+// WaitOnly reports that the step only waits.
+func (goneStep) WaitOnly() bool { return true }
+
+// Apply has nothing to do.
+func (goneStep) Apply(context.Context, *operation.Run) error { return nil }
+
+func (s goneStep) Observe(ctx context.Context, run *operation.Run) (operation.Observation, error) {
+	p, err := ParamsOf(run.Plan)
+	if err != nil {
+		return operation.Observation{}, err
+	}
+	live, err := s.Cluster.Find(ctx, p.Namespace, p.Name)
+	if err != nil {
+		return operation.Observation{}, err
+	}
+	if live != nil && live.PlanID == run.Plan.ID {
+		return done()
+	}
+	if live != nil {
+		return pending("Cluster %s is being deleted", p)
+	}
+	if !safeguard.WaitForVolumes {
+		return done()
+	}
+	leftovers, err := s.Cluster.Leftovers(ctx, p.Namespace, p.Name)
+	if err != nil {
+		return operation.Observation{}, err
+	}
+	return doneWhen(len(leftovers) == 0, nil, "%s", describeLeftovers(leftovers))
+}
+
+func describeLeftovers(leftovers []recovery.Leftover) string {
+	var parts []string
+	for _, left := range leftovers {
+		text := left.Kind + " " + left.Name
+		if left.Why != "" {
+			text += " (" + left.Why + ")"
+		}
+		parts = append(parts, text)
+	}
+	return "waiting for " + strings.Join(parts, ", ") + " to go"
+}
+
+// createStep posts the Cluster that recovers. Never apply: Argo CD's fields would be merged into it.
+type createStep struct{ *Flip }
+
+func (s createStep) Observe(ctx context.Context, run *operation.Run) (operation.Observation, error) {
+	p, err := ParamsOf(run.Plan)
+	if err != nil {
+		return operation.Observation{}, err
+	}
+	live, err := s.Cluster.Find(ctx, p.Namespace, p.cluster())
+	switch {
+	case err != nil:
+		return operation.Observation{}, err
+	case live == nil:
+		return pending("not created")
+	case live.PlanID != run.Plan.ID:
+		return conflict("a Cluster %s stands there that this plan did not create (UID %s, bootstrap %s): look at it, delete it "+
+			"if it is empty (its volumes are not those of the plan), then drctl resume %s", p, live.UID, live.Bootstrap, run.Plan.ID)
+	}
+	if known, ok := run.Fact(factUID); ok && known != live.UID {
+		return conflict("Cluster %s was created anew: its UID is %s, not %s", p, live.UID, known)
+	}
+	return operation.Observation{State: operation.Done}, run.SetFact(ctx, factUID, live.UID)
+}
+
+func (s createStep) Apply(ctx context.Context, run *operation.Run) error {
+	p, err := ParamsOf(run.Plan)
+	if err != nil {
+		return err
+	}
+	// A claim may have come back since the wait ended; adoption is decided at creation.
+	if leftovers, err := s.Cluster.Leftovers(ctx, p.Namespace, p.cluster()); safeguard.WaitForVolumes && (err != nil || len(leftovers) > 0) {
+		return errors.Join(err, leftoverProblem(p, leftovers))
+	}
+	_, err = s.Cluster.Create(ctx, p.Manifest)
+	if errors.Is(err, recovery.ErrExists) {
+		return nil
+	}
+	return err
+}
+
+// Undo takes a copy away again. What replaces a database is past the point of no return.
+func (s createStep) Undo(ctx context.Context, run *operation.Run) error {
+	p, err := ParamsOf(run.Plan)
+	if err != nil {
+		return err
+	}
+	live, err := s.Cluster.Find(ctx, p.Namespace, p.cluster())
+	if err != nil || live == nil || live.PlanID != run.Plan.ID {
+		return err
+	}
+	return s.Cluster.Delete(ctx, p.Namespace, p.cluster(), live.UID)
+}
+
+func leftoverProblem(p *Params, leftovers []recovery.Leftover) error {
+	if len(leftovers) == 0 {
+		return nil
+	}
+	return &recovery.Problem{
+		What: "objects of Cluster " + p.String() + " are left", Why: describeLeftovers(leftovers) + "; the operator would adopt them and recover nothing",
+		Next: "see what holds them: kubectl -n " + p.Namespace + " get pods,jobs,pvc -l cnpg.io/cluster=" + p.cluster(), Err: operation.ErrConflict,
+	}
+}
+
+// recoveredStep waits for PostgreSQL to be promoted, and explains what goes wrong meanwhile.
+type recoveredStep struct {
+	*Flip
+}
+
+// WaitOnly reports that the step only waits.
+func (recoveredStep) WaitOnly() bool { return true }
+
+// Apply has nothing to do.
+func (recoveredStep) Apply(context.Context, *operation.Run) error { return nil }
+
+func (s recoveredStep) Observe(ctx context.Context, run *operation.Run) (operation.Observation, error) {
+	p, err := ParamsOf(run.Plan)
+	if err != nil {
+		return operation.Observation{}, err
+	}
+	live, err := s.Cluster.Find(ctx, p.Namespace, p.cluster())
+	if err != nil {
+		return operation.Observation{}, err
+	}
+	if live == nil {
+		return conflict("Cluster %s is gone again", p)
+	}
+	if live.Ready && live.Primary != "" {
+		return done()
+	}
+	log, err := s.Cluster.RecoveryLog(ctx, p.Namespace, p.cluster())
+	if err != nil {
+		return pending("%s (the recovery log could not be read: %v)", live.Phase, err)
+	}
+	if cause, fix, known := s.Render.Explain(log); known {
+		return conflict("%s; %s", cause, fix)
+	}
+	text := live.Phase
+	if line := s.Render.Progress(log); line != "" {
+		text += ": " + line
+	}
+	return pending("%s", text)
+}
+
+// proveStep ends once the data is proven. Disproved stops; unknown waits, and ends as unproven.
+type proveStep struct {
+	*Flip
+}
+
+// WaitOnly reports that the step only waits.
+func (proveStep) WaitOnly() bool { return true }
+
+// Apply has nothing to do.
+func (proveStep) Apply(context.Context, *operation.Run) error { return nil }
+
+func (s proveStep) Observe(ctx context.Context, run *operation.Run) (operation.Observation, error) {
+	p, err := ParamsOf(run.Plan)
+	if err != nil {
+		return operation.Observation{}, err
+	}
+	uid, _ := run.Fact(factUID)
+	checks, err := s.proveData(ctx, expectation{params: p, uid: uid})
+	if err != nil {
+		return operation.Observation{}, err
+	}
+	o := concluded(checks)
+	if o.State != operation.Done {
+		return o, nil
+	}
+	for _, check := range checks {
+		if check.Name == factRows {
+			err = run.SetFact(ctx, factRows, check.Observed)
+		}
+	}
+	return o, errors.Join(err, run.SetFact(ctx, factProvenAt, s.Now().UTC().Format(time.RFC3339)))
+}
+
+// concluded turns checks into a state.
+func concluded(checks []Check) operation.Observation {
+	report := newReport("", "", "")
+	report.add(checks...)
+	var texts []string
+	for _, check := range report.failed() {
+		texts = append(texts, check.Name+" is "+string(check.Result)+": "+check.Observed+", expected "+check.Expected)
+	}
+	switch report.Result {
+	case Proven:
+		return operation.Observation{State: operation.Done}
+	case Disproved:
+		return operation.Observation{State: operation.Conflict, Why: strings.Join(texts, "; ") +
+			"; this is not what was to be recovered: see drctl cnpg verify, and recover again from another backup"}
+	}
+	return operation.Observation{State: operation.Pending, Why: strings.Join(texts, "; ")}
+}

@@ -1,0 +1,327 @@
+package flip
+
+import (
+	"context"
+	"time"
+
+	"github.com/drctl/drctl/internal/operation"
+)
+
+// pushStep pushes the commit: behind the deletion, since Argo CD would give the new server to the old
+// Cluster, and ahead of the hand-back.
+type pushStep struct{ *Flip }
+
+func (s pushStep) Observe(ctx context.Context, run *operation.Run) (operation.Observation, error) {
+	git, err := s.git()
+	if err != nil {
+		return operation.Observation{}, err
+	}
+	commit, _ := run.Fact(factCommit)
+	pushed, err := git.Pushed(ctx, commit)
+	return doneWhen(pushed, err, "the remote does not have commit %s", commit)
+}
+
+func (s pushStep) Apply(ctx context.Context, run *operation.Run) error {
+	git, err := s.git()
+	if err != nil {
+		return err
+	}
+	commit, _ := run.Fact(factCommit)
+	return git.Push(ctx, commit)
+}
+
+// backupStep takes a backup through CloudNativePG: a last one of the old Cluster, or the first of the
+// new one.
+type backupStep struct {
+	*Flip
+	final bool
+}
+
+// backupName is unique to the plan, so that a resumed run finds its own.
+func (s backupStep) backupName(run *operation.Run) string {
+	if s.final {
+		return run.Plan.ID + "-final"
+	}
+	return run.Plan.ID + "-first"
+}
+
+func (s backupStep) Observe(ctx context.Context, run *operation.Run) (operation.Observation, error) {
+	p, err := ParamsOf(run.Plan)
+	if err != nil {
+		return operation.Observation{}, err
+	}
+	objects, err := s.Cluster.BackupObjects(ctx, p.Namespace, p.Name)
+	if err != nil {
+		return operation.Observation{}, err
+	}
+	for _, object := range objects {
+		if object.Name != s.backupName(run) {
+			continue
+		}
+		switch object.Phase {
+		case "completed":
+			return done()
+		case "failed":
+			return conflict("Backup %s failed: %s; delete it (kubectl -n %s delete backups.postgresql.cnpg.io %s) and drctl resume %s",
+				object.Name, object.Error, p.Namespace, object.Name, run.Plan.ID)
+		}
+		return pending("Backup %s is %s", object.Name, orUnknown(object.Phase))
+	}
+	return pending("no Backup yet")
+}
+
+func orUnknown(phase string) string {
+	if phase == "" {
+		return "waiting for the operator"
+	}
+	return phase
+}
+
+func (s backupStep) Apply(ctx context.Context, run *operation.Run) error {
+	p, err := ParamsOf(run.Plan)
+	if err != nil {
+		return err
+	}
+	return s.Cluster.RequestBackup(ctx, p.Namespace, p.Name, s.backupName(run), run.Plan.ID)
+}
+
+// Undo leaves a final backup where it is: it harms nobody.
+func (s backupStep) Undo(context.Context, *operation.Run) error { return nil }
+
+// proveBackupsStep ends once the new Cluster is proven to be backed up itself.
+type proveBackupsStep struct {
+	*Flip
+}
+
+// WaitOnly reports that the step only waits.
+func (proveBackupsStep) WaitOnly() bool { return true }
+
+// Apply has nothing to do.
+func (proveBackupsStep) Apply(context.Context, *operation.Run) error { return nil }
+
+func (s proveBackupsStep) Observe(ctx context.Context, run *operation.Run) (operation.Observation, error) {
+	p, err := ParamsOf(run.Plan)
+	if err != nil {
+		return operation.Observation{}, err
+	}
+	checks, err := s.proveBackups(ctx, expectation{params: p})
+	if err != nil {
+		return operation.Observation{}, err
+	}
+	return concluded(checks), nil
+}
+
+// remoteStep waits for nobody: either the remote names the new server, or the plan stops here and says
+// what to push. As long as the live object has bootstrap.recovery, CloudNativePG itself refuses what
+// Argo CD would apply from an older commit.
+type remoteStep struct {
+	*Flip
+}
+
+// WaitOnly reports that the step only waits.
+func (remoteStep) WaitOnly() bool { return true }
+
+// Apply has nothing to do.
+func (remoteStep) Apply(context.Context, *operation.Run) error { return nil }
+
+func (s remoteStep) Observe(ctx context.Context, run *operation.Run) (operation.Observation, error) {
+	p, err := ParamsOf(run.Plan)
+	if err != nil {
+		return operation.Observation{}, err
+	}
+	git, err := s.git()
+	if err != nil {
+		return operation.Observation{}, err
+	}
+	commit, manifest, err := git.Remote(ctx, p.Namespace, p.Name)
+	if err != nil {
+		return operation.Observation{}, err
+	}
+	next := "cd " + p.Git.Directory + " && git push " + p.Git.Remote + " HEAD:" + p.Git.Branch + "; then: drctl resume " + run.Plan.ID
+	if manifest == nil {
+		return conflict("the remote builds no Cluster %s/%s; put its manifest back: %s", p.Namespace, p.Name, next)
+	}
+	described, err := s.Render.Describe(manifest)
+	switch {
+	case err != nil:
+		return operation.Observation{}, err
+	case described.Bootstrap == "recovery":
+		return conflict("the remote's manifest has bootstrap.recovery: whenever the Cluster is created anew it would be rolled back; put initdb there, push, then: drctl resume %s", run.Plan.ID)
+	case described.WriteServer != p.ArchiveServer:
+		return conflict("the remote names server %s and not %s, so Argo CD must not have the Cluster back yet; %s", described.WriteServer, p.ArchiveServer, next)
+	}
+	return operation.Observation{State: operation.Done}, run.SetFact(ctx, factRemoteCommit, commit)
+}
+
+// settled is the manifest that the live Cluster is handed back to: what the remote builds now, or what
+// the plan made where there is no Git.
+func (f *Flip) settled(ctx context.Context, p *Params) ([]byte, error) {
+	if p.Git == nil {
+		return p.Settled, nil
+	}
+	git, err := f.git()
+	if err != nil {
+		return nil, err
+	}
+	_, manifest, err := git.Remote(ctx, p.Namespace, p.Name)
+	if err != nil || manifest != nil {
+		return manifest, err
+	}
+	return p.Settled, nil
+}
+
+// terminateStep ends an operation of Argo CD that would go on with an older commit.
+type terminateStep struct{ *Flip }
+
+func (s terminateStep) Observe(ctx context.Context, run *operation.Run) (operation.Observation, error) {
+	p, err := ParamsOf(run.Plan)
+	if err != nil {
+		return operation.Observation{}, err
+	}
+	commit, _ := run.Fact(factRemoteCommit)
+	busy, err := s.Argo.Busy(ctx, *p.Application, commit)
+	return doneWhen(!busy, err, "Argo CD works on another commit")
+}
+
+func (s terminateStep) Apply(ctx context.Context, run *operation.Run) error {
+	p, err := ParamsOf(run.Plan)
+	if err != nil {
+		return err
+	}
+	commit, _ := run.Fact(factRemoteCommit)
+	return s.Argo.Terminate(ctx, *p.Application, commit)
+}
+
+// handBackStep gives the Cluster back to Git: initdb, and Git's own list of external clusters. Only
+// after the proof: bootstrap is read again until the claim is ready.
+type handBackStep struct{ *Flip }
+
+func (s handBackStep) Observe(ctx context.Context, run *operation.Run) (operation.Observation, error) {
+	p, err := ParamsOf(run.Plan)
+	if err != nil {
+		return operation.Observation{}, err
+	}
+	manifest, err := s.settled(ctx, p)
+	if err != nil {
+		return operation.Observation{}, err
+	}
+	live, err := s.Cluster.Find(ctx, p.Namespace, p.Name)
+	if err != nil {
+		return operation.Observation{}, err
+	}
+	if uid, _ := run.Fact(factUID); live == nil || (uid != "" && live.UID != uid) {
+		return conflict("Cluster %s is not the one that was recovered", p)
+	}
+	handed, err := s.Cluster.HandedBack(ctx, manifest)
+	return doneWhen(handed, err, "the Cluster still has bootstrap.recovery")
+}
+
+func (s handBackStep) Apply(ctx context.Context, run *operation.Run) error {
+	p, err := ParamsOf(run.Plan)
+	if err != nil {
+		return err
+	}
+	manifest, err := s.settled(ctx, p)
+	if err != nil {
+		return err
+	}
+	if _, err := s.Cluster.HandBack(ctx, manifest); err != nil || p.Application == nil {
+		return err
+	}
+	return s.Cluster.AdmitAsGitOps(ctx, manifest)
+}
+
+// liftStep takes the fence down.
+type liftStep struct{ *Flip }
+
+func (s liftStep) Observe(ctx context.Context, run *operation.Run) (operation.Observation, error) {
+	standing, err := s.Fence.Standing(ctx, run.Plan.ID)
+	return doneWhen(!standing, err, "the fence stands")
+}
+
+func (s liftStep) Apply(ctx context.Context, run *operation.Run) error {
+	return s.Fence.Down(ctx, run.Plan.ID)
+}
+
+// syncStep asks Argo CD for exactly the commit that names the new server: it may have given up
+// meanwhile, and does not come back by itself.
+type syncStep struct{ *Flip }
+
+func (s syncStep) Observe(ctx context.Context, run *operation.Run) (operation.Observation, error) {
+	p, err := ParamsOf(run.Plan)
+	if err != nil {
+		return operation.Observation{}, err
+	}
+	commit, _ := run.Fact(factRemoteCommit)
+	ok, _, why, err := s.Argo.Synced(ctx, *p.Application, commit)
+	return doneWhen(ok, err, "%s", why)
+}
+
+func (s syncStep) Apply(ctx context.Context, run *operation.Run) error {
+	p, err := ParamsOf(run.Plan)
+	if err != nil {
+		return err
+	}
+	commit, _ := run.Fact(factRemoteCommit)
+	_, asked, _, err := s.Argo.Synced(ctx, *p.Application, commit)
+	if err != nil || asked {
+		return err
+	}
+	return s.Argo.Sync(ctx, *p.Application, commit)
+}
+
+// fieldsStep drops drctl's entry of managedFields: it owns the whole spec, and Argo CD could not
+// remove a field that Git dropped.
+type fieldsStep struct{ *Flip }
+
+func (s fieldsStep) Observe(ctx context.Context, run *operation.Run) (operation.Observation, error) {
+	p, err := ParamsOf(run.Plan)
+	if err != nil {
+		return operation.Observation{}, err
+	}
+	released, err := s.Cluster.FieldsReleased(ctx, p.Namespace, p.Name)
+	return doneWhen(released, err, "drctl still owns fields")
+}
+
+func (s fieldsStep) Apply(ctx context.Context, run *operation.Run) error {
+	p, err := ParamsOf(run.Plan)
+	if err != nil {
+		return err
+	}
+	return s.Cluster.ReleaseFields(ctx, p.Namespace, p.Name)
+}
+
+// schedulesStep lets the ScheduledBackups run again.
+type schedulesStep struct{ *Flip }
+
+func (s schedulesStep) Observe(ctx context.Context, run *operation.Run) (operation.Observation, error) {
+	p, err := ParamsOf(run.Plan)
+	if err != nil {
+		return operation.Observation{}, err
+	}
+	now, err := s.Cluster.Schedules(ctx, p.Namespace, p.Name)
+	if err != nil {
+		return operation.Observation{}, err
+	}
+	for _, schedule := range now {
+		for _, before := range p.Schedules {
+			if before.Name == schedule.Name && schedule.Suspended && !before.Suspended {
+				return pending("ScheduledBackup %s is suspended", schedule.Name)
+			}
+		}
+	}
+	return done()
+}
+
+func (s schedulesStep) Apply(ctx context.Context, run *operation.Run) error {
+	return s.suspend(ctx, run, false)
+}
+
+// since gives how long ago a fact's time was; zero when there is none.
+func since(now time.Time, fact string) time.Duration {
+	then, err := time.Parse(time.RFC3339, fact)
+	if err != nil {
+		return 0
+	}
+	return now.Sub(then)
+}
