@@ -6,6 +6,8 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -112,6 +114,7 @@ func scripts(t *testing.T, l *lab.Lab, dir string) {
 			for name, tree := range trees {
 				env.Setenv(name, tree)
 			}
+			env.Defer(func() { requireNoSecretLeft(env.T(), l, env.WorkDir) })
 			return os.Symlink(path, filepath.Join(env.WorkDir, "kubectl-dr"))
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
@@ -124,6 +127,25 @@ func scripts(t *testing.T, l *lab.Lab, dir string) {
 			"exits": func(ts *testscript.TestScript, _ bool, args []string) { expect(ts, l, path, args[0], args[1:]) },
 		},
 	})
+}
+
+// requireNoSecretLeft looks for the lab's secrets in every file that a script leaves in its folder.
+func requireNoSecretLeft(t testscript.T, l *lab.Lab, dir string) {
+	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || !entry.Type().IsRegular() {
+			return err
+		}
+		content, err := os.ReadFile(path)
+		for _, secret := range l.Secrets() {
+			if bytes.Contains(content, []byte(secret)) {
+				return fmt.Errorf("a secret of the lab stands in %s", path)
+			}
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 func expect(ts *testscript.TestScript, l *lab.Lab, path, code string, args []string) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -191,12 +192,17 @@ func tail(path string) string {
 	return string(content)
 }
 
-// FreePort asks the kernel for a TCP port on 127.0.0.1 that nobody listens on.
+// FreePort finds a TCP port on 127.0.0.1 that nobody listens on. It is one that the kernel gives to no
+// outgoing connection (those begin at 32768 on Linux, at 49152 elsewhere): a connection of another test
+// could take such a port before the server that it is meant for.
 func FreePort() (int, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, fmt.Errorf("lab: free port: %w", err)
+	const first, count, tries = 20_000, 12_000, 100
+	var err error
+	for range tries {
+		var listener net.Listener
+		if listener, err = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", first+rand.IntN(count))); err == nil {
+			return listener.Addr().(*net.TCPAddr).Port, listener.Close()
+		}
 	}
-	port := listener.Addr().(*net.TCPAddr).Port
-	return port, listener.Close()
+	return 0, fmt.Errorf("lab: free port: %w", err)
 }

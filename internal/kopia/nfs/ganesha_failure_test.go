@@ -45,8 +45,8 @@ func TestServerKilledDuringAListing(t *testing.T) {
 func TestServerHangsDuringAListing(t *testing.T) {
 	server, o := startServer(t, lab.GaneshaOptions{Dir: smallTree(t)})
 	t.Cleanup(func() { _ = syscall.Kill(server.Process.PID(), syscall.SIGCONT) })
-	o.Timeout = 500 * time.Millisecond
 	s := openStorage(t, o)
+	s.tree.timeout = 500 * time.Millisecond
 	err := s.ListBlobs(t.Context(), "", func(blob.Metadata) error {
 		return syscall.Kill(server.Process.PID(), syscall.SIGSTOP)
 	})
