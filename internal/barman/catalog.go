@@ -17,11 +17,15 @@ import (
 // What could not be read is in the gaps, and what is concluded from it is unknown. An error is for a
 // catalog of which nothing could be read.
 func ReadCatalog(ctx context.Context, store Store, o Options) (recovery.Catalog, recovery.Gaps, error) {
-	d := newDestination(store, o)
-	catalog := recovery.Catalog{DestinationPath: d.url(), Servers: []recovery.Server{}, Warnings: []string{}}
-	found, err := d.servers(ctx, o.Servers)
+	lineage, gaps, err := ReadLineage(ctx, store, o)
+	return lineage.Catalog, gaps, err
+}
+
+// readAll reads the servers that are asked for, all at the same time.
+func (d *destination) readAll(ctx context.Context, named []string) ([]*reading, error) {
+	found, err := d.servers(ctx, named)
 	if err != nil {
-		return catalog, nil, err
+		return nil, err
 	}
 	readings := make([]*reading, len(found))
 	var all sync.WaitGroup
@@ -30,27 +34,18 @@ func ReadCatalog(ctx context.Context, store Store, o Options) (recovery.Catalog,
 	}
 	all.Wait()
 	if err := ctx.Err(); err != nil {
-		return catalog, nil, fmt.Errorf("read %s: %w", d.url(), err)
+		return nil, fmt.Errorf("read %s: %w", d.url(), err)
 	}
-	if len(o.Servers) == 0 {
+	if len(named) == 0 {
 		if readings = d.barmanOnly(readings); len(readings) == 0 {
-			return catalog, nil, d.noServer(found)
+			return nil, d.noServer(found)
 		}
 	}
-	if err := allFailed(readings); err != nil {
-		return catalog, nil, err
-	}
-	var gaps recovery.Gaps
-	for _, r := range readings {
-		gaps = append(gaps, r.gaps()...)
-		catalog.Servers = append(catalog.Servers, r.server())
-	}
-	compareLineage(&catalog)
-	return catalog, gaps, nil
+	return readings, allFailed(readings)
 }
 
-// server concludes what one reading shows.
-func (r *reading) server() recovery.Server {
+// server concludes what one reading shows, and how far each restorable backup reaches, by its ID.
+func (r *reading) server() (recovery.Server, map[string]Reach) {
 	archives := r.archives()
 	a := archives.of(r.segmentSize())
 	complete := r.walErr == nil
@@ -64,7 +59,7 @@ func (r *reading) server() recovery.Server {
 		s.RecoveryWindow = window(a, s.Backups, ends)
 	}
 	s.Warnings = r.serverWarnings(a, s, ends)
-	return s
+	return s, r.describeReaches(a, ends)
 }
 
 // servers are the names to read, in natural order: the given ones, else every folder below the

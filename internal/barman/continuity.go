@@ -95,10 +95,7 @@ func (a *archive) describe(files *walFiles, complete bool) recovery.WAL {
 		return wal
 	}
 	for _, g := range a.gaps() {
-		wal.Gaps = append(wal.Gaps, recovery.WALGap{
-			Timeline: int64(g.timeline), After: a.size.Name(g.afterTimeline, g.after),
-			Before: a.size.Name(g.beforeTimeline, g.before), Missing: int64(g.missing()),
-		})
+		wal.Gaps = append(wal.Gaps, a.words(g))
 	}
 	for _, timeline := range a.missingHistories() {
 		wal.MissingHistory = append(wal.MissingHistory, historyName(timeline))

@@ -15,22 +15,30 @@ import (
 	"github.com/drctl/drctl/internal/recovery"
 )
 
-// decompress gives the contents of a small archived file. The format is told by its first bytes: a
-// suffix may lie, or be one that we do not know. The result is bounded.
+// What the decoders may take, in bytes: the largest window that zstd writes by default, a block of
+// Snappy's framing (with room to spare), and the largest block of LZ4's.
+const (
+	maxWindowBytes = 8 << 20
+	maxSnappyBlock = 1 << 20
+	maxLZ4Block    = 4 << 20
+)
+
+// decompress gives the contents of an archived file. The format is told by its first bytes: a suffix
+// may lie, or be one that we do not know. The result is bounded: it has at most one byte more than most.
 // Source: barman/clients/cloud_compression.py; Barman 3.12 adds lz4, zstd and xz.
-func decompress(body []byte) ([]byte, error) {
-	reader, err := decoder(body)
+func decompress(body []byte, most int) ([]byte, error) {
+	reader, err := decoder(body, most)
 	if err != nil {
 		return nil, err
 	}
-	plain, err := io.ReadAll(io.LimitReader(reader, maxHistoryBytes+1))
+	plain, err := io.ReadAll(io.LimitReader(reader, int64(most)+1))
 	if err != nil {
 		return nil, errors.Join(recovery.ErrDamaged, fmt.Errorf("decompress: %w", err))
 	}
 	return plain, nil
 }
 
-func decoder(body []byte) (io.Reader, error) {
+func decoder(body []byte, most int) (io.Reader, error) {
 	source := bytes.NewReader(body)
 	starts := func(magic string) bool { return bytes.HasPrefix(body, []byte(magic)) }
 	switch {
@@ -39,11 +47,11 @@ func decoder(body []byte) (io.Reader, error) {
 	case starts("BZh"):
 		return bzip2.NewReader(source), nil
 	case starts("\x28\xb5\x2f\xfd"):
-		return orDamaged(zstd.NewReader(source, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(8*maxHistoryBytes)))
+		return orDamaged(zstd.NewReader(source, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxWindowBytes)))
 	case starts("\xff\x06\x00\x00sNaPpY"):
-		return s2.NewReader(source, s2.ReaderMaxBlockSize(maxHistoryBytes)), nil
+		return s2.NewReader(source, s2.ReaderMaxBlockSize(maxSnappyBlock)), nil
 	case starts("\x04\x22\x4d\x18"):
-		return orDamaged(lz4Frame(body))
+		return orDamaged(lz4Frame(body, most))
 	case starts("\xfd7zXZ\x00"):
 		return nil, errors.Join(recovery.ErrUnsupported, errors.New("it is compressed with xz, which drctl does not read"))
 	}
@@ -59,7 +67,7 @@ func orDamaged[R io.Reader](reader R, err error) (io.Reader, error) {
 
 // lz4Frame decodes an LZ4 frame. Its blocks are turned into S2's, which has the same model.
 // Source: LZ4 Frame Format Description 1.6.
-func lz4Frame(body []byte) (io.Reader, error) {
+func lz4Frame(body []byte, most int) (io.Reader, error) {
 	if len(body) < 7 {
 		return nil, io.ErrUnexpectedEOF
 	}
@@ -87,7 +95,7 @@ func lz4Frame(body []byte) (io.Reader, error) {
 		if blockChecksums {
 			end += 4
 		}
-		if len(rest) < end || len(plain) > maxHistoryBytes {
+		if len(rest) < end || len(plain) > most {
 			return nil, io.ErrUnexpectedEOF
 		}
 		block, err := lz4Block(rest[:size], word>>31 == 1)
@@ -107,8 +115,8 @@ func lz4Block(block []byte, stored bool) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if size > maxHistoryBytes {
-		return nil, errors.New("it is larger than any .history file is")
+	if size > maxLZ4Block {
+		return nil, errors.New("a block is larger than lz4 allows")
 	}
 	return s2.Decode(nil, append(binary.AppendUvarint(nil, uint64(size)), converted...))
 }

@@ -14,12 +14,6 @@ import (
 // maxHistoryBytes bounds a .history file, compressed or not: it has about 60 bytes a timeline.
 const maxHistoryBytes = 1 << 20
 
-// LSN is a position in WAL, in bytes.
-type LSN uint64
-
-// String gives PostgreSQL's notation, 0/150000A0.
-func (l LSN) String() string { return fmt.Sprintf("%X/%X", uint64(l)>>32, uint64(l)&0xFFFFFFFF) }
-
 // Fork says that a timeline began where another one, its parent, was left.
 type Fork struct {
 	Parent uint32
@@ -59,7 +53,8 @@ func parseHistory(body []byte) ([]Fork, error) {
 		if !ok {
 			return nil, fmt.Errorf("line %d is not TIMELINE, POSITION, REASON", number)
 		}
-		if len(forks) > 0 && (fork.Parent <= forks[len(forks)-1].Parent || fork.At < forks[len(forks)-1].At) {
+		// Positions need not ascend: a recovery to a time before its parent's own fork writes them so.
+		if len(forks) > 0 && fork.Parent <= forks[len(forks)-1].Parent {
 			return nil, fmt.Errorf("line %d does not come after the line before it", number)
 		}
 		forks = append(forks, fork)
@@ -79,13 +74,6 @@ func parseFork(line string) (fork Fork, ok bool) {
 	if err != nil || parent == 0 {
 		return Fork{}, false
 	}
-	at, ok := parseLSN(fields[1])
-	return Fork{Parent: uint32(parent), At: at}, ok
-}
-
-func parseLSN(text string) (LSN, bool) {
-	high, low, found := strings.Cut(text, "/")
-	h, err1 := strconv.ParseUint(high, 16, 32)
-	l, err2 := strconv.ParseUint(low, 16, 32)
-	return LSN(h<<32 | l), found && err1 == nil && err2 == nil
+	at, err := ParseLSN(fields[1])
+	return Fork{Parent: uint32(parent), At: at}, err == nil
 }

@@ -129,16 +129,9 @@ func (d *destination) readWAL(ctx context.Context, prefix string, r *reading) {
 }
 
 func (d *destination) readHistory(ctx context.Context, key string) ([]Fork, error) {
-	body, err := d.get(ctx, key, maxHistoryBytes)
+	plain, err := d.readPlainHistory(ctx, key)
 	if err != nil {
 		return nil, err
-	}
-	plain, err := decompress(body)
-	if err != nil {
-		return nil, &recovery.Problem{
-			What: fmt.Sprintf("read s3://%s/%s", d.bucket, key), Why: err.Error(),
-			Next: "WAL gaps where that timeline begins cannot be seen; look at the file by hand", Err: err,
-		}
 	}
 	forks, err := ParseHistory(plain)
 	return forks, d.named(key, err)

@@ -64,7 +64,7 @@ func TestSegmentArithmetic(t *testing.T) {
 }
 
 func TestParseHistory(t *testing.T) {
-	plain, err := decompress(sample(t, "00000002.history.gz"))
+	plain, err := decompress(sample(t, "00000002.history.gz"), maxHistoryBytes)
 	require.NoError(t, err)
 	forks, err := ParseHistory(plain)
 	require.NoError(t, err)
@@ -74,7 +74,7 @@ func TestParseHistory(t *testing.T) {
 	want := []Fork{{1, 0x150000A0}, {2, 0x2A000000}, {3, 0x1_5D0000D8}}
 	whole := sample(t, "00000004.history")
 	for _, suffix := range []string{"", ".bz2", ".lz4", ".zst"} {
-		plain, err := decompress(sample(t, "00000004.history"+suffix))
+		plain, err := decompress(sample(t, "00000004.history"+suffix), maxHistoryBytes)
 		require.NoError(t, err, suffix)
 		require.Equal(t, string(whole), string(plain), suffix)
 		forks, err := ParseHistory(plain)
@@ -85,13 +85,13 @@ func TestParseHistory(t *testing.T) {
 	writer := s2.NewWriter(&snappy, s2.WriterSnappyCompat())
 	_, err = writer.Write(whole)
 	require.NoError(t, errors.Join(err, writer.Close()))
-	plain, err = decompress(snappy.Bytes())
+	plain, err = decompress(snappy.Bytes(), maxHistoryBytes)
 	require.NoError(t, err)
 	require.Equal(t, string(whole), string(plain))
-	_, err = decompress(sample(t, "00000004.history.xz"))
+	_, err = decompress(sample(t, "00000004.history.xz"), maxHistoryBytes)
 	require.ErrorIs(t, err, recovery.ErrUnsupported)
 
-	for _, text := range []string{"", "# nothing\n", "1\n", "x\t0/1\tr\n", "0\t0/1\n", "1\t01\n", "1\t0/G\n", "2\t0/5\n1\t0/9\n", "1\t0/9\n2\t0/5\n", "1\t0/5\n1\t0/9\n", "\xff\xfe", "1\t0/5\x00\n"} {
+	for _, text := range []string{"", "# nothing\n", "1\n", "x\t0/1\tr\n", "0\t0/1\n", "1\t01\n", "1\t0/G\n", "2\t0/5\n1\t0/9\n", "1\t0/5\n1\t0/9\n", "\xff\xfe", "1\t0/5\x00\n"} {
 		_, err := ParseHistory([]byte(text))
 		require.ErrorIs(t, err, recovery.ErrDamaged, "%q", text)
 	}
@@ -102,14 +102,14 @@ func TestDecompressIsBounded(t *testing.T) {
 	writer := s2.NewWriter(&bomb, s2.WriterSnappyCompat())
 	_, err := writer.Write(make([]byte, 64<<20))
 	require.NoError(t, errors.Join(err, writer.Close()))
-	plain, err := decompress(bomb.Bytes())
+	plain, err := decompress(bomb.Bytes(), maxHistoryBytes)
 	require.NoError(t, err)
 	require.Len(t, plain, maxHistoryBytes+1)
 	_, err = ParseHistory(plain)
 	require.ErrorContains(t, err, "larger")
 	for _, file := range []string{"00000002.history.gz", "00000004.history.bz2", "00000004.history.lz4", "00000004.history.zst"} {
 		body := sample(t, file)
-		_, err := decompress(body[:len(body)-9])
+		_, err := decompress(body[:len(body)-9], maxHistoryBytes)
 		require.ErrorIs(t, err, recovery.ErrDamaged, file)
 	}
 }
@@ -142,7 +142,7 @@ func FuzzParseHistory(f *testing.F) {
 		f.Add(sample(f, file))
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
-		plain, err := decompress(body)
+		plain, err := decompress(body, maxHistoryBytes)
 		if err != nil {
 			return
 		}

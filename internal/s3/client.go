@@ -57,7 +57,7 @@ type Config struct {
 	InstanceRole bool
 }
 
-// Client reads objects. It is safe for use by several goroutines.
+// Client reads objects, and writes small ones. It is safe for use by several goroutines.
 type Client struct {
 	api      *awss3.Client
 	endpoint string

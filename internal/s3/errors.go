@@ -26,6 +26,7 @@ type diagnosis struct {
 }
 
 const (
+	whyDenied    = "the keys may not do that (access denied)"
 	nextKeys     = "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or the Secret that the manifest names"
 	nextEndpoint = "check --endpoint-url, and that the server runs and can be reached from here"
 	nextCA       = "set AWS_CA_BUNDLE=FILE to the certificate of the endpoint's CA, or name it as endpointCA in the manifest"
@@ -122,7 +123,7 @@ func byCode(code string) (diagnosis, bool) {
 	case "SignatureDoesNotMatch":
 		return diagnosis{"the secret key does not belong to the access key", nextKeys, recovery.ErrDenied}, true
 	case "AccessDenied", "AllAccessDisabled", "AccountProblem":
-		return diagnosis{"the keys may not do that (access denied)", "give them s3:ListBucket on the bucket and s3:GetObject on its objects, or use others: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY", recovery.ErrDenied}, true
+		return diagnosis{whyDenied, "give them s3:ListBucket on the bucket and s3:GetObject on its objects, or use others: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY", recovery.ErrDenied}, true
 	case "ExpiredToken", "ExpiredTokenException", "InvalidToken", "TokenRefreshRequired":
 		return diagnosis{"the session token is not valid or has expired", "get new keys, and set AWS_SESSION_TOKEN with them", recovery.ErrDenied}, true
 	case "RequestTimeTooSkewed":
