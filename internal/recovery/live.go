@@ -90,6 +90,8 @@ type Reach struct {
 	Segment string `json:"segment"`
 	// EndLSN is the end of that segment, exclusive.
 	EndLSN uint64 `json:"endLSN"`
+	// RecordsEndLSN is where the last whole record of that segment ends, 0 when nobody looked into it.
+	RecordsEndLSN uint64 `json:"recordsEndLSN,omitempty"`
 	// ArrivedAt is when that segment arrived: an upper bound of what can be recovered.
 	ArrivedAt time.Time `json:"arrivedAt"`
 	// SegmentSizeBytes is the size of a WAL segment.

@@ -26,6 +26,8 @@ type Options struct {
 	NoFence     bool
 	// AcceptGap recovers to the gap in the WAL behind the backup, and loses what is behind it.
 	AcceptGap bool
+	// RenderOnly is for printing a manifest: no cluster, Git or write server is looked at.
+	RenderOnly bool
 }
 
 // Validate checks what needs no cluster.

@@ -9,8 +9,11 @@ import (
 	"github.com/drctl/drctl/internal/recovery"
 )
 
-// Operation is the plan's operation.
-const Operation = "cnpg-recover"
+// The operations whose plans are made here.
+const (
+	Operation       = "cnpg-recover"
+	RevertOperation = "cnpg-revert"
+)
 
 // Params is the plan's own data: everything that another process needs in order to go on.
 type Params struct {
@@ -57,7 +60,7 @@ type Params struct {
 // ParamsOf reads a plan's own data.
 func ParamsOf(plan *operation.Plan) (*Params, error) {
 	var p Params
-	if plan.Operation != Operation {
+	if plan.Operation != Operation && plan.Operation != RevertOperation {
 		return nil, &recovery.Problem{What: "plan " + plan.ID + " is a " + plan.Operation, Why: "not a " + Operation, Err: recovery.ErrUsage}
 	}
 	if err := json.Unmarshal(plan.Params, &p); err != nil {

@@ -63,8 +63,8 @@ type Fence interface {
 	// Up builds or renews the fence; Prove returns once it has held for some seconds without a hole.
 	Up(ctx context.Context, planID, namespace, name string, expires time.Time) error
 	Prove(ctx context.Context, planID, namespace, name string, sample json.RawMessage) error
-	Standing(ctx context.Context, planID string) (bool, error)
-	Down(ctx context.Context, planID string) error
+	Standing(ctx context.Context, planID, namespace, name string) (bool, error)
+	Down(ctx context.Context, planID, namespace, name string) error
 }
 
 // Place is a Barman server in S3; Namespace is where the store's Secrets stand.
@@ -76,12 +76,8 @@ type Place struct {
 
 // Archive reads and marks Barman's catalog.
 type Archive interface {
-	// Catalog reads every server of the destination.
-	Catalog(ctx context.Context, place Place) (recovery.Catalog, recovery.Gaps, error)
-	Choose(catalog recovery.Catalog, query BackupChoice) (recovery.Backup, []string, error)
-	Reach(ctx context.Context, place Place, backupID string) (recovery.Reach, error)
-	// Readable fails unless the first bytes of every file that the recovery needs can be read.
-	Readable(ctx context.Context, place Place, backupID string) error
+	// Choose reads the whole lineage and picks the backup. An unread part that matters is an error.
+	Choose(ctx context.Context, place Place, query BackupChoice) (Chosen, recovery.Gaps, error)
 	// Empty reports whether the server holds neither WAL nor backups, and else what it holds.
 	Empty(ctx context.Context, place Place) (empty bool, holds string, err error)
 	Kept(ctx context.Context, place Place, backupID string) (bool, error)
@@ -96,8 +92,21 @@ type Archive interface {
 
 // BackupChoice says which backup is wanted.
 type BackupChoice struct {
-	Server, BackupID string
-	TargetTime       time.Time
+	BackupID   string
+	TargetTime time.Time
+	// AcceptGap takes a backup though WAL is missing behind it.
+	AcceptGap bool
+	// Readable reads the first bytes of every file that the recovery needs: some stores list what they
+	// cannot serve.
+	Readable bool
+}
+
+// Chosen is the backup, how far recovery gets from it, and what to know of it.
+type Chosen struct {
+	Backup   recovery.Backup
+	Reach    recovery.Reach
+	Warnings []string
+	Servers  []recovery.Server
 }
 
 // Renderer knows CloudNativePG's manifests.
@@ -124,7 +133,9 @@ type RenderOptions struct {
 // Described is what a Cluster's manifest says.
 type Described struct {
 	Namespace, Name, WriteServer, Database, Bootstrap, StorageClass, WALStorageClass string
-	Plugin                                                                           bool
+	// RecoveredServer, RecoveredBackup and RecoveredTarget are what bootstrap.recovery reads.
+	RecoveredServer, RecoveredBackup, RecoveredTarget string
+	Plugin                                            bool
 }
 
 // Git is the GitOps tree as a checkout.

@@ -100,24 +100,19 @@ func (f *Flip) findLive(ctx context.Context, out *Prepared) error {
 func (f *Flip) choose(ctx context.Context, o Options, out *Prepared) error {
 	p := out.Params
 	p.SourceServer = firstOf(o.SourceServer, p.WriteServer)
-	catalog, gaps, err := f.Archive.Catalog(ctx, p.source())
+	chosen, gaps, err := f.Archive.Choose(ctx, p.source(), BackupChoice{
+		BackupID: o.BackupID, TargetTime: p.TargetTime, AcceptGap: o.AcceptGap, Readable: !o.RenderOnly,
+	})
+	for _, gap := range gaps {
+		out.warn(gap.Error())
+	}
 	if err != nil {
 		return err
 	}
-	if len(gaps) > 0 {
-		return &recovery.Problem{
-			What: "read the whole catalog of " + p.Store.DestinationPath, Why: gaps[0].Error(),
-			Next: "make it readable first: an unread part may hold the backup that you need, or the gap that spoils it", Err: recovery.ErrPartial,
-		}
-	}
-	backup, warnings, err := f.Archive.Choose(catalog, BackupChoice{Server: p.SourceServer, BackupID: o.BackupID, TargetTime: p.TargetTime})
-	if err != nil {
-		return err
-	}
-	out.warn(warnings...)
-	p.Backup = backup
+	out.warn(chosen.Warnings...)
+	p.Backup, p.Reach = chosen.Backup, chosen.Reach
 	var taken []string
-	for _, server := range catalog.Servers {
+	for _, server := range chosen.Servers {
 		taken = append(taken, server.Name)
 		if server.Name == p.SourceServer {
 			p.SourceSizeBytes = serverSize(server)
@@ -138,28 +133,14 @@ func serverSize(server recovery.Server) int64 {
 	return size
 }
 
-// checkArchive reads what the recovery will read, and sees that what it will write to is empty.
-func (f *Flip) checkArchive(ctx context.Context, o Options, out *Prepared) error {
+// checkArchive sees what would be lost, and that what will be written to is empty.
+func (f *Flip) checkArchive(ctx context.Context, _ Options, out *Prepared) error {
 	p := out.Params
-	reach, err := f.Archive.Reach(ctx, p.source(), p.Backup.ID)
-	if err != nil {
-		return err
-	}
-	p.Reach = reach
-	out.LostSeconds = int64(f.Now().Sub(reach.ArrivedAt).Seconds())
+	end := p.Reach.ArrivedAt
 	if !p.TargetTime.IsZero() {
-		out.LostSeconds = int64(f.Now().Sub(p.TargetTime).Seconds())
-	} else if reach.Gap != nil && !o.AcceptGap {
-		return &recovery.Problem{
-			What: "recover everything behind backup " + p.Backup.ID,
-			Why: fmt.Sprintf("%d WAL segments are missing behind %s: PostgreSQL would stop there without any error, and what is behind is lost",
-				reach.Gap.Missing, reach.Gap.After),
-			Next: "choose a backup behind the gap with --backup-id (drctl cnpg backups " + p.Name + "), or say --accept-wal-gap", Err: recovery.ErrDamaged,
-		}
+		end = p.TargetTime
 	}
-	if err := f.Archive.Readable(ctx, p.source(), p.Backup.ID); err != nil {
-		return err
-	}
+	out.LostSeconds = int64(f.Now().Sub(end).Seconds())
 	if p.beside() {
 		return nil
 	}

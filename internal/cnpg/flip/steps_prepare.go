@@ -265,7 +265,11 @@ func (s fenceStep) Observe(ctx context.Context, run *operation.Run) (operation.O
 	if _, proven := run.Fact(factFence); !proven {
 		return pending("not proven")
 	}
-	standing, err := s.Fence.Standing(ctx, run.Plan.ID)
+	p, err := ParamsOf(run.Plan)
+	if err != nil {
+		return operation.Observation{}, err
+	}
+	standing, err := s.Fence.Standing(ctx, run.Plan.ID, p.Namespace, p.Name)
 	return doneWhen(standing, err, "the fence is gone")
 }
 
@@ -285,7 +289,11 @@ func (s fenceStep) Apply(ctx context.Context, run *operation.Run) error {
 }
 
 func (s fenceStep) Undo(ctx context.Context, run *operation.Run) error {
-	return s.Fence.Down(ctx, run.Plan.ID)
+	p, err := ParamsOf(run.Plan)
+	if err != nil {
+		return err
+	}
+	return s.Fence.Down(ctx, run.Plan.ID, p.Namespace, p.Name)
 }
 
 // Renew moves the fence's end, as long as the plan has not lifted it itself.

@@ -235,12 +235,20 @@ func (s handBackStep) Apply(ctx context.Context, run *operation.Run) error {
 type liftStep struct{ *Flip }
 
 func (s liftStep) Observe(ctx context.Context, run *operation.Run) (operation.Observation, error) {
-	standing, err := s.Fence.Standing(ctx, run.Plan.ID)
+	p, err := ParamsOf(run.Plan)
+	if err != nil {
+		return operation.Observation{}, err
+	}
+	standing, err := s.Fence.Standing(ctx, run.Plan.ID, p.Namespace, p.Name)
 	return doneWhen(!standing, err, "the fence stands")
 }
 
 func (s liftStep) Apply(ctx context.Context, run *operation.Run) error {
-	return s.Fence.Down(ctx, run.Plan.ID)
+	p, err := ParamsOf(run.Plan)
+	if err != nil {
+		return err
+	}
+	return s.Fence.Down(ctx, run.Plan.ID, p.Namespace, p.Name)
 }
 
 // syncStep asks Argo CD for exactly the commit that names the new server: it may have given up
