@@ -27,11 +27,23 @@ const cnpgNamespace = "cnpg-system"
 // nothingNamespace has nothing in it and is never made: what an operator watches that must not act.
 const nothingNamespace = "drctl-lab-nothing"
 
+// CNPGOptions say what the operator does besides admission.
+type CNPGOptions struct {
+	// Reconcile has it act on every Cluster, Backup and ScheduledBackup, as in a cluster: its volumes, Jobs,
+	// Pods and Secrets, adoption included. See Stack.Node for what runs its Pods.
+	Reconcile bool
+}
+
 // CNPG applies the operator's published manifest without its Deployment, runs the operator itself as
 // a process, and points its webhook configurations at that. It returns when the webhooks answer. The
 // operator defaults and validates at admission, everywhere; it acts on nothing, so that what the lab
 // seeds stays as it is.
 func (s *Stack) CNPG(ctx context.Context, k *Kubernetes) (*CNPG, error) {
+	return s.CNPGWith(ctx, k, CNPGOptions{})
+}
+
+// CNPGWith is CNPG with options.
+func (s *Stack) CNPGWith(ctx context.Context, k *Kubernetes, o CNPGOptions) (*CNPG, error) {
 	program, err := Build(ctx, CNPGManager, s.logf)
 	if err != nil {
 		return nil, err
@@ -55,7 +67,7 @@ func (s *Stack) CNPG(ctx context.Context, k *Kubernetes) (*CNPG, error) {
 	if err := applier.Apply(ctx, others...); err != nil {
 		return nil, err
 	}
-	operator, authority, err := s.startCNPG(ctx, k, program)
+	operator, authority, err := s.startCNPG(ctx, k, program, o)
 	if err != nil {
 		return nil, err
 	}
@@ -84,7 +96,7 @@ func splitRelease(release []*unstructured.Unstructured) (namespaces, webhooks, o
 	return namespaces, webhooks, others
 }
 
-func (s *Stack) startCNPG(ctx context.Context, k *Kubernetes, program string) (*CNPG, *Authority, error) {
+func (s *Stack) startCNPG(ctx context.Context, k *Kubernetes, program string, o CNPGOptions) (*CNPG, *Authority, error) {
 	port, err := FreePort()
 	if err != nil {
 		return nil, nil, err
@@ -105,7 +117,13 @@ func (s *Stack) startCNPG(ctx context.Context, k *Kubernetes, program string) (*
 	env := []string{
 		"KUBECONFIG=" + k.Kubeconfig, "OPERATOR_NAMESPACE=" + cnpgNamespace, "WEBHOOK_CERT_DIR=" + dir, "POD_NAME=lab",
 		"MONITORING_QUERIES_CONFIGMAP=cnpg-default-monitoring", "OPERATOR_IMAGE_NAME=none.invalid/cnpg:lab",
-		"WATCH_NAMESPACE=" + nothingNamespace,
+	}
+	if o.Reconcile {
+		if err := offerManager(dir, program); err != nil {
+			return nil, nil, err
+		}
+	} else {
+		env = append(env, "WATCH_NAMESPACE="+nothingNamespace)
 	}
 	operator := &CNPG{WebhookURL: fmt.Sprintf("https://127.0.0.1:%d", port)}
 	client := authority.client()
