@@ -1,186 +1,163 @@
 package operation
 
 import (
-	"bytes"
-	"encoding/json"
 	"fmt"
-	"time"
+	"os"
+	"path/filepath"
 
-	"github.com/drctl/drctl/internal/recovery"
+	"github.com/gofrs/flock"
 )
 
-// EntryEvent says what an Entry records.
-type EntryEvent string
+// Journal is a plan that was opened: the only one who writes to it until Close.
+type Journal struct {
+	Plan Plan
 
-// The events of a journal. The last entry of a plan that is at its end is finished or aborted.
-const (
-	// EntryStarted precedes the effect: from here on it may have happened.
-	EntryStarted EntryEvent = "started"
-	EntryDone    EntryEvent = "done"
-	// EntryFailed only remembers why a run stopped; it changes nothing.
-	EntryFailed EntryEvent = "failed"
-	EntryFact   EntryEvent = "fact"
-	// EntryAborting: the way back was taken, there is no resume any more.
-	EntryAborting    EntryEvent = "aborting"
-	EntryUndoStarted EntryEvent = "undo-started"
-	EntryUndone      EntryEvent = "undone"
-	EntryAborted     EntryEvent = "aborted"
-	EntryFinished    EntryEvent = "finished"
-)
-
-// mostErrorBytes keeps a long answer of a server out of the journal, whose copy has to be small.
-const mostErrorBytes = 2000
-
-// Entry is one line of a journal.
-type Entry struct {
-	Time  time.Time  `json:"time"`
-	Step  string     `json:"step,omitempty"`
-	Event EntryEvent `json:"event"`
-	// Facts are what was learned, with EntryFact.
-	Facts map[string]string `json:"facts,omitempty"`
-	Error string            `json:"error,omitempty"`
+	*record
+	dir  string
+	file *os.File
+	lock *flock.Flock
+	// raw is the file's content.
+	raw   []byte
+	crash func(point string)
 }
 
-// known holds for the events that this version understands.
-func (e EntryEvent) known() bool {
-	switch e {
-	case EntryStarted, EntryDone, EntryFailed, EntryFact, EntryAborting, EntryUndoStarted, EntryUndone, EntryAborted, EntryFinished:
-		return true
-	}
-	return false
-}
+// Entries are the entries so far, oldest first.
+func (j *Journal) Entries() []Entry { return j.entries }
 
-// ParseJournal reads a journal.jsonl. A last line that a crash tore is left out; whole is the number of
-// bytes that were read, where the next entry belongs. Any other line that is no entry is
-// recovery.ErrDamaged: what it said may be that something has happened.
-func ParseJournal(data []byte) (entries []Entry, whole int, err error) {
-	entries = []Entry{}
-	for number := 1; whole < len(data); number++ {
-		length := bytes.IndexByte(data[whole:], '\n')
-		if length < 0 {
-			return entries, whole, nil
-		}
-		line := data[whole : whole+length]
-		last := whole+length+1 == len(data)
-		// A block that never reached the disk reads as zeros, with the rest of its line behind it.
-		if last && bytes.IndexByte(line, 0) >= 0 {
-			return entries, whole, nil
-		}
-		var entry Entry
-		if err := json.Unmarshal(line, &entry); err != nil {
-			return entries, whole, fmt.Errorf("line %d: %w: %w", number, recovery.ErrDamaged, err)
-		}
-		if !entry.Event.known() {
-			return entries, whole, fmt.Errorf("line %d has the event %q: %w", number, entry.Event, recovery.ErrDamaged)
-		}
-		entries = append(entries, entry)
-		whole += length + 1
-	}
-	return entries, whole, nil
-}
+// Bytes is the file's content.
+func (j *Journal) Bytes() []byte { return j.raw }
 
-// encode writes an entry as one line.
-func encode(entry Entry) ([]byte, error) {
-	entry.Time = entry.Time.UTC()
-	if len(entry.Error) > mostErrorBytes {
-		entry.Error = entry.Error[:mostErrorBytes] + "…"
-	}
-	line, err := json.Marshal(entry)
+// Append writes an entry; it is on the disk when Append returns.
+func (j *Journal) Append(entry Entry) error {
+	line, err := encode(entry)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return append(line, '\n'), nil
+	j.at("append " + string(entry.Event))
+	if err := j.write(line); err != nil {
+		return fmt.Errorf("write %s: %w", filepath.Join(j.dir, journalFile), err)
+	}
+	j.at("appended " + string(entry.Event))
+	j.raw = append(j.raw, line...)
+	j.add(entry)
+	return nil
 }
 
-// withoutFailures cuts the entries off the end that only remember why a run stopped: they need not have
-// reached the mirror.
-func withoutFailures(raw []byte) []byte {
-	for len(raw) > 0 {
-		begin := bytes.LastIndexByte(raw[:len(raw)-1], '\n') + 1
-		var entry Entry
-		if err := json.Unmarshal(raw[begin:], &entry); err != nil || entry.Event != EntryFailed {
-			return raw
-		}
-		raw = raw[:begin]
+// write appends a line. Of one that could not be written nothing stays, so that the next one does not
+// make a damaged line of it.
+func (j *Journal) write(line []byte) error {
+	_, err := j.file.Write(line)
+	if err == nil {
+		err = j.file.Sync()
 	}
-	return raw
+	if err == nil {
+		return nil
+	}
+	if undo := j.file.Truncate(int64(len(j.raw))); undo != nil {
+		_ = j.file.Close()
+	}
+	return err
 }
 
-// record is what the entries of a journal amount to.
-type record struct {
-	entries []Entry
-	facts   map[string]string
-	steps   map[string]stepRecord
-	// aborting, aborted and finished are when that began or happened; zero when it did not.
-	aborting, aborted, finished time.Time
+// open opens the file to append to it, and cuts off what a crash left behind its last whole line.
+func (j *Journal) open(raw []byte) error {
+	entries, whole, err := ParseJournal(raw)
+	if err != nil {
+		return err
+	}
+	file, err := os.OpenFile(filepath.Join(j.dir, journalFile), os.O_WRONLY|os.O_APPEND, fileMode)
+	if err != nil {
+		return err
+	}
+	if err := cut(file, int64(whole)); err != nil {
+		_ = file.Close()
+		return err
+	}
+	j.file, j.raw, j.record = file, append([]byte{}, raw[:whole]...), replay(entries)
+	return nil
 }
 
-// stepRecord is the state of one step. A step that was found done is done without being started.
-type stepRecord struct {
-	started, done, undoing, undone bool
-	// startTime and endTime are those of the latest try.
-	startTime, endTime time.Time
-	// failure is why the latest run stopped here; empty when it did not.
-	failure string
+func cut(file *os.File, size int64) error {
+	info, err := file.Stat()
+	if err != nil || info.Size() == size {
+		return err
+	}
+	if err := file.Truncate(size); err != nil {
+		return err
+	}
+	return file.Sync()
 }
 
-// replay adds up the entries.
-func replay(entries []Entry) *record {
-	r := &record{facts: map[string]string{}, steps: map[string]stepRecord{}}
-	for _, entry := range entries {
-		r.add(entry)
+// replace puts another journal in the place of this one, at once.
+func (j *Journal) replace(raw []byte) error {
+	_, whole, err := ParseJournal(raw)
+	if err != nil {
+		return fmt.Errorf("%s: %w", journalFile, err)
 	}
-	return r
+	if err := writeFile(filepath.Join(j.dir, journalFile), raw[:whole]); err != nil {
+		return err
+	}
+	if j.file != nil {
+		_ = j.file.Close()
+	}
+	return j.open(raw[:whole])
 }
 
-func (r *record) add(entry Entry) {
-	r.entries = append(r.entries, entry)
-	for key, value := range entry.Facts {
-		r.facts[key] = value
+// remove takes the plan away, and lets go of it.
+func (j *Journal) remove() error {
+	defer j.Close()
+	// Without its plan.json it is no plan, whatever else stays.
+	if err := os.Remove(filepath.Join(j.dir, planFile)); err != nil {
+		return err
 	}
-	step := r.steps[entry.Step]
-	switch entry.Event {
-	case EntryStarted:
-		step = stepRecord{started: true, startTime: entry.Time}
-	case EntryDone:
-		step.done, step.failure, step.endTime = true, "", entry.Time
-	case EntryFailed:
-		step.failure, step.endTime = entry.Error, entry.Time
-	case EntryUndoStarted:
-		step.undoing, step.failure = true, ""
-	case EntryUndone:
-		step.undone, step.failure, step.endTime = true, "", entry.Time
-	case EntryAborting:
-		r.aborting = entry.Time
-	case EntryAborted:
-		r.aborted = entry.Time
-	case EntryFinished:
-		r.finished = entry.Time
+	if err := syncFolder(j.dir); err != nil {
+		return err
 	}
-	if entry.Step != "" {
-		r.steps[entry.Step] = step
+	return os.RemoveAll(j.dir)
+}
+
+// Close lets another process have the plan.
+func (j *Journal) Close() {
+	if j.file != nil {
+		_ = j.file.Close()
+	}
+	_ = j.lock.Unlock()
+}
+
+func (j *Journal) at(point string) {
+	if j.crash != nil {
+		j.crash(point)
 	}
 }
 
-// ended holds for a plan in which nothing is left to do.
-func (r *record) ended() bool { return !r.finished.IsZero() || !r.aborted.IsZero() }
-
-// proven holds when every step of the plan is done.
-func (r *record) proven(plan Plan) bool {
-	for _, step := range plan.Steps {
-		if !r.steps[step.ID].done {
-			return false
-		}
+// writeFile writes a file so that after a crash there is the old one or the new one.
+func writeFile(path string, content []byte) error {
+	file, err := os.OpenFile(path+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, fileMode)
+	if err != nil {
+		return err
 	}
-	return true
+	_, err = file.Write(content)
+	if err == nil {
+		err = file.Sync()
+	}
+	if closing := file.Close(); err == nil {
+		err = closing
+	}
+	if err != nil {
+		return err
+	}
+	if err := os.Rename(path+".new", path); err != nil {
+		return err
+	}
+	return syncFolder(filepath.Dir(path))
 }
 
-// pastReturn is the first point of no return that was started, if any.
-func (r *record) pastReturn(plan Plan) (Step, bool) {
-	for _, step := range plan.Steps {
-		if step.PointOfNoReturn && r.steps[step.ID].started {
-			return step, true
-		}
+// syncFolder makes the names in a folder last.
+func syncFolder(path string) error {
+	folder, err := os.Open(path)
+	if err != nil {
+		return err
 	}
-	return Step{}, false
+	defer func() { _ = folder.Close() }()
+	return folder.Sync()
 }

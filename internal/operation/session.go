@@ -69,11 +69,11 @@ func (s *session) release() {
 
 // close ends the session: whoever goes on may have lock and plan.
 func (s *session) close() {
+	defer s.log.Close()
 	if !s.lost() {
 		s.release()
 	}
 	s.cancel(nil)
-	s.log.Close()
 }
 
 // lost holds when somebody else has the lock: then neither cluster nor journal are ours any more.
