@@ -42,7 +42,7 @@ func (r *Repo) Commit(ctx context.Context, paths []string, message string) (stri
 		select {
 		case <-ctx.Done():
 			return "", fmt.Errorf("%s: %w", what, ctx.Err())
-		case <-time.After(r.patience / 20):
+		case <-time.After(lockPoll):
 		}
 	}
 }

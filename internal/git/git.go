@@ -27,6 +27,7 @@ const (
 	// lockPatience is how long another git in the same checkout is waited for. It may be one that an
 	// earlier drctl started and that outlived it.
 	lockPatience = 5 * time.Second
+	lockPoll     = 50 * time.Millisecond
 )
 
 // Repo is a work tree with its repository.

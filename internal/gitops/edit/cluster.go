@@ -38,6 +38,12 @@ func (p *planner) document(d *document) error {
 		}
 		return &reason{line: d.source.first + 1, text: "the document does not parse"}
 	}
+	switch {
+	case p.kustomization && d.root != nil:
+		return p.inlinePatches(d)
+	case p.jsonPatch && d.root != nil && d.root.Kind == yaml.SequenceNode:
+		return p.jsonPatchOf(d)
+	}
 	objects := []*yaml.Node{d.root}
 	if items := read(d.root, "items"); items != nil && items.Kind == yaml.SequenceNode && strings.HasSuffix(readText(d.root, "kind"), "List") {
 		objects = items.Content
@@ -144,8 +150,7 @@ func (p *planner) cluster(d *document, object *yaml.Node) error {
 	}
 	if write == nil {
 		write = &store{} // one without a name, so that comments can't be compared with it
-	} else {
-		p.shape = write.shape
+	} else if p.shape = write.shape; !p.commentsOnly {
 		if err := p.writeServer(d, *write); err != nil {
 			return err
 		}

@@ -47,6 +47,8 @@ type request struct {
 	anyName bool
 	// commentsOnly leaves values alone.
 	commentsOnly bool
+	// kustomization is set for a kustomization file, jsonPatch where a list is a JSON 6902 patch of the target.
+	kustomization, jsonPatch bool
 }
 
 // SetServer makes the manifest of a Cluster write its backups to the server `to`, where it writes to
