@@ -43,7 +43,8 @@ func (e *ExecError) Error() string {
 func (c *Client) Exec(ctx context.Context, namespace, pod, container string, stdin io.Reader, command ...string) (string, error) {
 	// Only the program is named: an argument may hold a password.
 	what := fmt.Sprintf("run %s in container %s of Pod %s/%s", firstOf(command), container, namespace, pod)
-	executor, err := c.executor(c.execURL(namespace, pod, container, stdin != nil, command))
+	refused := &refusal{}
+	executor, err := c.executor(refused, c.execURL(namespace, pod, container, stdin != nil, command))
 	if err != nil {
 		return "", fmt.Errorf("%s: %w", what, err)
 	}
@@ -63,7 +64,7 @@ func (c *Client) Exec(ctx context.Context, namespace, pod, container string, std
 	case errors.As(err, &exit):
 		return stdout.String(), fmt.Errorf("%s: %w", what, &ExecError{Code: exit.Code, Stderr: strings.TrimSpace(stderr.String())})
 	case err != nil:
-		return "", c.explainPod(ctx, what, err)
+		return "", c.explainPod(ctx, what, refused.orElse(err))
 	}
 	return stdout.String(), nil
 }
@@ -100,7 +101,7 @@ func podURL(server, namespace, pod, subresource string, query url.Values) string
 
 // executor falls back only when the upgrade itself failed: nothing has run then.
 // Source: kubectl pkg/cmd/exec, createExecutor.
-func (c *Client) executor(address string) (remotecommand.Executor, error) {
+func (c *Client) executor(refused *refusal, address string) (remotecommand.Executor, error) {
 	config := counting(c.config, c.requests)
 	websocket, err := remotecommand.NewWebSocketExecutor(config, http.MethodGet, address)
 	if err != nil {
@@ -110,6 +111,7 @@ func (c *Client) executor(address string) (remotecommand.Executor, error) {
 	if err != nil {
 		return nil, err
 	}
+	config.Wrap(refused.wrap)
 	spdy, err := remotecommand.NewSPDYExecutor(config, http.MethodPost, target)
 	if err != nil {
 		return nil, err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -30,7 +31,7 @@ func (c *Client) explainObject(ctx context.Context, what string, gvr schema.Grou
 		problem.Why = "there is one of that name already"
 		problem.Next = "look who made it: kubectl get -o yaml --show-managed-fields"
 		problem.Err = errors.Join(recovery.ErrExists, err)
-	case apierrors.IsConflict(err):
+	case apierrors.IsConflict(err), isOtherObject(err):
 		problem.Why = "the live object is not what the request was made for: " + err.Error()
 		problem.Next = "look at the live object before trying again"
 		problem.Err = errors.Join(recovery.ErrConflict, err)
@@ -57,6 +58,16 @@ func isObjectAbsent(err error) bool {
 	}
 	details := status.Status().Details
 	return details != nil && details.Name != "" && !apierrors.HasStatusCause(err, metav1.CauseTypeUnexpectedServerResponse)
+}
+
+// isOtherObject: the UID that was sent is not the live object's. The server takes that for an attempt to
+// change it, and not for a conflict.
+func isOtherObject(err error) bool {
+	var status apierrors.APIStatus
+	if !apierrors.IsInvalid(err) || !errors.As(err, &status) || status.Status().Details == nil {
+		return false
+	}
+	return slices.ContainsFunc(status.Status().Details.Causes, func(cause metav1.StatusCause) bool { return cause.Field == "metadata.uid" })
 }
 
 // isRefusedContent tells a refusal of the content (schema, webhooks, admission policies, quota) from a
