@@ -172,11 +172,13 @@ func (a *ArgoCD) actOn(ctx context.Context, name string) error {
 	}
 	if app.Operation != nil {
 		finished, err := a.operate(ctx, app)
-		if err != nil || !finished {
+		if err != nil {
 			return err
 		}
-		// The end of an operation is compared at once.
-		delete(a.refreshed, name)
+		if finished {
+			// The end of an operation is compared at once.
+			delete(a.refreshed, name)
+		}
 		if app, err = a.get(ctx, name); err != nil {
 			return err
 		}
@@ -186,5 +188,9 @@ func (a *ArgoCD) actOn(ctx context.Context, name string) error {
 		return nil
 	}
 	a.refreshed[name] = a.now()
-	return a.refresh(ctx, app)
+	begun, err := a.refresh(ctx, app)
+	if err != nil || !begun {
+		return err
+	}
+	return a.actOn(ctx, name)
 }

@@ -9,9 +9,9 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
-// refresh compares an Application with what is live, writes its status, and starts an automated sync
-// where one is due. Source: controller/appcontroller.go, processAppRefreshQueueItem.
-func (a *ArgoCD) refresh(ctx context.Context, app *argoApplication) error {
+// refresh compares an Application with what is live, writes its status, and asks for an automated sync
+// where one is due; begun tells of that. Source: controller/appcontroller.go, processAppRefreshQueueItem.
+func (a *ArgoCD) refresh(ctx context.Context, app *argoApplication) (begun bool, err error) {
 	name := app.Metadata.Name
 	targets, revision, err := a.targets(ctx, app, app.Spec.Source, "")
 	if err != nil {
@@ -20,11 +20,11 @@ func (a *ArgoCD) refresh(ctx context.Context, app *argoApplication) error {
 			app.setCondition("ComparisonError", err.Error(), a)
 			return true
 		})
-		return updateErr
+		return false, updateErr
 	}
 	resources, err := a.compare(ctx, app, targets)
 	if err != nil {
-		return err
+		return false, err
 	}
 	status := argoSynced
 	for _, resource := range resources {
@@ -33,7 +33,9 @@ func (a *ArgoCD) refresh(ctx context.Context, app *argoApplication) error {
 		}
 	}
 	_, err = a.update(ctx, name, func(app *argoApplication) bool {
+		before := app.Operation
 		a.autoSync(app, status, revision, resources)
+		begun = app.Operation != before
 		app.Status.Sync = argoSyncStatus{
 			Status: status, Revision: revision, ComparedTo: argoComparedTo{Source: app.Spec.Source, Destination: app.Spec.Destination},
 		}
@@ -45,7 +47,7 @@ func (a *ArgoCD) refresh(ctx context.Context, app *argoApplication) error {
 		}
 		return true
 	})
-	return err
+	return begun && err == nil, err
 }
 
 // compare says of each object whether the live one is what applying it would make it. An object whose

@@ -129,6 +129,9 @@ func (a *ArgoCD) prune(ctx context.Context, app *argoApplication, targets []*uns
 	}
 	policy := metav1.DeletePropagationForeground
 	for _, object := range left {
+		if object.GetDeletionTimestamp() != nil {
+			continue
+		}
 		resource, err := a.apply.resource(object.GroupVersionKind(), object.GetNamespace())
 		if err != nil {
 			return err
