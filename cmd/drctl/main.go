@@ -21,6 +21,7 @@ import (
 	"github.com/drctl/drctl/internal/cli"
 	"github.com/drctl/drctl/internal/cli/command"
 	"github.com/drctl/drctl/internal/launch"
+	"github.com/drctl/drctl/internal/operation"
 	"github.com/drctl/drctl/internal/recovery"
 	"github.com/drctl/drctl/internal/ui"
 )
@@ -62,6 +63,10 @@ func run(args []string) int {
 func report(streams ui.Streams, err error) {
 	switch {
 	case err == nil:
+	case errors.Is(err, operation.ErrUnfinished):
+		streams.Fail(err)
+	case errors.Is(err, command.ErrFindings):
+		_, _ = fmt.Fprintln(streams.Err, "Something is wrong, see above (exit code 5).")
 	case errors.Is(err, context.Canceled):
 		_, _ = fmt.Fprintln(streams.Err, "Cancelled; nothing was changed.")
 	case errors.Is(err, recovery.ErrPartial):

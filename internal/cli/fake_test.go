@@ -5,7 +5,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/drctl/drctl/internal/cli/command"
 	"github.com/drctl/drctl/internal/cnpg"
+	"github.com/drctl/drctl/internal/cnpg/flip"
+	"github.com/drctl/drctl/internal/operation"
 	"github.com/drctl/drctl/internal/pvc"
 	"github.com/drctl/drctl/internal/recovery"
 )
@@ -16,6 +19,8 @@ type fakeWiring struct {
 	fakeCompleter
 	gap *recovery.Problem
 	err error
+	// plans is the folder of plans, empty for none.
+	plans string
 }
 
 func newFakeWiring() *fakeWiring { return &fakeWiring{} }
@@ -37,6 +42,18 @@ func (f *fakeWiring) Store() (recovery.ObjectStore, error) { return recovery.Obj
 func (f *fakeWiring) ResolveDatabase(_ string, dbs []recovery.Database) (recovery.Database, error) {
 	return dbs[0], nil
 }
+
+func (f *fakeWiring) Flip(context.Context) (*flip.Flip, error) { return &flip.Flip{}, f.err }
+
+func (f *fakeWiring) Engine(string, map[string]operation.Handler) (*operation.Engine, error) {
+	return nil, f.err
+}
+
+func (f *fakeWiring) Plans() *operation.Store { return operation.NewStore(f.plans) }
+
+func (f *fakeWiring) MirroredPlans(context.Context) (operation.Mirror, error) { return nil, f.err }
+
+func (f *fakeWiring) Fences(context.Context) ([]command.StandingFence, error) { return nil, f.err }
 
 func (f *fakeWiring) gaps() recovery.Gaps {
 	if f.gap == nil {

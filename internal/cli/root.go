@@ -12,6 +12,7 @@ import (
 
 	cnpgcmd "github.com/drctl/drctl/internal/cli/cnpg"
 	"github.com/drctl/drctl/internal/cli/command"
+	plancmd "github.com/drctl/drctl/internal/cli/plan"
 	pvccmd "github.com/drctl/drctl/internal/cli/pvc"
 	"github.com/drctl/drctl/internal/recovery"
 )
@@ -37,7 +38,8 @@ cluster, PVCs in Kopia and databases in Barman, with the cluster up or gone.`,
 	}
 	root.CompletionOptions.SetDefaultShellCompDirective(cobra.ShellCompDirectiveNoFileComp)
 	addGlobalFlags(root, f)
-	root.AddCommand(pvccmd.New(f), cnpgcmd.New(f), newVersion(f, version), newOptions(f, root))
+	root.AddCommand(pvccmd.New(f), cnpgcmd.New(f), plancmd.NewPlans(f), plancmd.NewResume(f), plancmd.NewAbort(f),
+		newVersion(f, version), newOptions(f, root))
 	root.SuggestionsMinimumDistance = 2
 	root.SetUsageTemplate(usageTemplate)
 	root.SetHelpCommand(&cobra.Command{Use: "no-help", Hidden: true})

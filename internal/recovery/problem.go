@@ -65,6 +65,8 @@ var (
 	ErrUnsupported = errors.New("unsupported")
 	// ErrWrongPassword: the Kopia repository is there and the password does not open it.
 	ErrWrongPassword = errors.New("wrong password")
+	// ErrDeclined: a person was asked and did not say yes (exit code 130: nothing was changed).
+	ErrDeclined = errors.New("declined")
 	// ErrUsage: the operator's input cannot mean anything (exit code 2).
 	ErrUsage = errors.New("usage")
 	// ErrConflict: the thing is not the one, or not in the state, that the request was made for (HTTP 409,

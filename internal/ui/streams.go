@@ -20,6 +20,10 @@ type Streams struct {
 	Interactive bool
 	// Color: stdout is a terminal that wants colours.
 	Color bool
+	// CanAsk: stdin is a terminal, and somebody can be asked.
+	CanAsk bool
+	// ErrWidth is the number of columns of the terminal behind stderr, 0 when it is none.
+	ErrWidth int
 	// Width is the terminal's number of columns, 0 when stdout is none.
 	Width int
 }
@@ -32,6 +36,10 @@ func SystemStreams(getenv func(string) string) Streams {
 	out := term.IsTerminal(int(os.Stdout.Fd()))
 	s.Interactive = term.IsTerminal(int(os.Stderr.Fd())) && !plain && getenv("NO_COLOR") == ""
 	s.Color = out && !plain && getenv("NO_COLOR") == ""
+	s.CanAsk = term.IsTerminal(int(os.Stdin.Fd())) && getenv("CI") == ""
+	if width, _, err := term.GetSize(int(os.Stderr.Fd())); err == nil {
+		s.ErrWidth = width
+	}
 	if out {
 		if width, _, err := term.GetSize(int(os.Stdout.Fd())); err == nil {
 			s.Width = width

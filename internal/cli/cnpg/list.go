@@ -15,9 +15,10 @@ import (
 
 // New makes the group `drctl cnpg`.
 func New(f *command.Factory) *cobra.Command {
-	return command.Group("cnpg", "CloudNativePG databases: what Barman holds for each",
-		`CloudNativePG databases and their recovery points in Barman's S3 archive.`,
-		newList(f, listRun), newBackups(f, backupsRun))
+	return command.Group("cnpg", "CloudNativePG databases: backups in Barman, recovery",
+		`CloudNativePG databases, their recovery points in Barman's S3 archive, and how to get back to one.`,
+		newList(f, listRun), newBackups(f, backupsRun), newRender(f, renderRun), newRecover(f, recoverRun),
+		newVerify(f, verifyRun), newRevert(f, revertRun))
 }
 
 type listOptions struct {

@@ -9,6 +9,8 @@ import (
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 
 	"github.com/drctl/drctl/internal/cnpg"
+	"github.com/drctl/drctl/internal/cnpg/flip"
+	"github.com/drctl/drctl/internal/operation"
 	"github.com/drctl/drctl/internal/pvc"
 	"github.com/drctl/drctl/internal/recovery"
 	"github.com/drctl/drctl/internal/ui"
@@ -58,8 +60,25 @@ type Wiring interface {
 	Store() (recovery.ObjectStore, error)
 	// ResolveDatabase finds the one database that a name means.
 	ResolveDatabase(name string, databases []recovery.Database) (recovery.Database, error)
+	// Flip gives the use case of recoveries. Offline only what reads manifests and S3 is there.
+	Flip(ctx context.Context) (*flip.Flip, error)
+	// Engine runs plans of these handlers, with lock and mirror in the namespace of the cluster.
+	Engine(namespace string, handlers map[string]operation.Handler) (*operation.Engine, error)
+	// Plans keeps the plans of this computer; MirroredPlans are those with a copy in the cluster.
+	Plans() *operation.Store
+	MirroredPlans(ctx context.Context) (operation.Mirror, error)
+	// Fences are the fences that stand in the cluster, by plan.
+	Fences(ctx context.Context) ([]StandingFence, error)
 	// Completer answers the shell.
 	Completer
+}
+
+// StandingFence holds creation of an object back.
+type StandingFence struct {
+	PlanID, Target string
+	Expires        time.Time
+	// Remove is the command that takes it away.
+	Remove string
 }
 
 // Completer gives the names that the shell may complete.

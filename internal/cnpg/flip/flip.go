@@ -2,6 +2,7 @@ package flip
 
 import (
 	"context"
+	"encoding/json"
 	"time"
 
 	"github.com/drctl/drctl/internal/cnpg"
@@ -11,7 +12,10 @@ import (
 // Flip is the use case over what it needs. Git and Argo may be nil: no GitOps tree, no Argo CD.
 type Flip struct {
 	// Find resolves the name that the operator typed, in the cluster and else in the tree.
-	Find    func(ctx context.Context, q cnpg.BackupQuery) (recovery.Database, recovery.Gaps, error)
+	Find func(ctx context.Context, q cnpg.BackupQuery) (recovery.Database, recovery.Gaps, error)
+	// FromManifest reads a Cluster's manifest that neither the API nor the tree knows.
+	FromManifest func(ctx context.Context, manifest json.RawMessage) (recovery.Database, error)
+	// Cluster, Fence and Argo are nil where no cluster is asked.
 	Cluster Cluster
 	Fence   Fence
 	Archive Archive

@@ -96,10 +96,11 @@ const (
 	factRemoteCommit = "remoteCommit"
 	factKeep         = "keep"
 	factFence        = "fenceProven"
-	factUID          = "newUID"
-	factDeletedAt    = "deletedAt"
-	factProvenAt     = "rowsProvenAt"
-	factRetain       = "retain/"
-	factSchedules    = "schedulesSuspended"
-	factRows         = "rows"
+	// FactUID is the UID of the Cluster that the plan created.
+	FactUID       = "newUID"
+	factDeletedAt = "deletedAt"
+	factProvenAt  = "rowsProvenAt"
+	factRetain    = "retain/"
+	factSchedules = "schedulesSuspended"
+	factRows      = "rows"
 )

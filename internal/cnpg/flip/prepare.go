@@ -36,32 +36,39 @@ func (f *Flip) Prepare(ctx context.Context, o Options) (*Prepared, error) {
 	return out, nil
 }
 
+// PrepareRender chooses and renders, and asks no cluster about anything but the manifest.
+func (f *Flip) PrepareRender(ctx context.Context, o Options) (*Prepared, error) {
+	out := &Prepared{Params: &Params{NewName: o.NewName, TargetTime: o.TargetTime.UTC()}}
+	if err := f.findDatabase(ctx, o, out); err != nil {
+		return nil, err
+	}
+	if err := f.choose(ctx, o, out); err != nil {
+		return nil, err
+	}
+	if err := f.previewGit(ctx, o, out); err != nil {
+		return nil, err
+	}
+	return out, f.renderManifest(out)
+}
+
 // findDatabase finds the Cluster, live or in the tree or in the file.
 func (f *Flip) findDatabase(ctx context.Context, o Options, out *Prepared) error {
 	p := out.Params
-	described := Described{}
+	name, namespace := o.Name, o.Namespace
 	if o.Manifest != nil {
-		var err error
-		if described, err = f.Render.Describe(o.Manifest); err != nil {
+		given, err := f.FromManifest(ctx, o.Manifest)
+		if err != nil {
 			return err
 		}
-		p.Namespace, p.Name, p.Settled = described.Namespace, described.Name, o.Manifest
+		name, namespace, p.Settled = given.Name, given.Namespace, o.Manifest
+		p.Namespace, p.Name, p.Store, p.WriteServer = given.Namespace, given.Name, given.Store, given.ServerName
 	}
-	name := o.Name
-	if name == "" {
-		name = p.Name
-	}
-	db, gaps, err := f.Find(ctx, cnpg.BackupQuery{Name: name, Namespace: firstOf(o.Namespace, p.Namespace)})
+	db, gaps, err := f.Find(ctx, cnpg.BackupQuery{Name: name, Namespace: namespace})
 	switch {
 	case err == nil:
 		p.Namespace, p.Name, p.Store, p.WriteServer = db.Namespace, db.Name, db.Store, db.ServerName
 	case o.Manifest == nil || !errors.Is(err, recovery.ErrNotFound):
 		return err
-	default:
-		return &recovery.Problem{
-			What: "find the object store of " + described.Namespace + "/" + described.Name, Why: "neither the API nor the GitOps tree knows that Cluster",
-			Next: "put its manifest into a folder and give --gitops FOLDER", Err: recovery.ErrNotFound,
-		}
 	}
 	for _, gap := range gaps {
 		out.warn(gap.Error())
@@ -71,6 +78,9 @@ func (f *Flip) findDatabase(ctx context.Context, o Options, out *Prepared) error
 
 func (f *Flip) findLive(ctx context.Context, out *Prepared) error {
 	p := out.Params
+	if f.Cluster == nil {
+		return nil
+	}
 	live, err := f.Cluster.Find(ctx, p.Namespace, p.Name)
 	if err != nil || live == nil {
 		if err == nil && !p.beside() {
@@ -157,8 +167,8 @@ func (f *Flip) checkArchive(ctx context.Context, _ Options, out *Prepared) error
 	return nil
 }
 
-// render makes the manifest that recovers, and asks the webhooks.
-func (f *Flip) render(ctx context.Context, _ Options, out *Prepared) error {
+// renderManifest makes the manifest that recovers.
+func (f *Flip) renderManifest(out *Prepared) error {
 	p := out.Params
 	if p.Settled == nil {
 		return &recovery.Problem{
@@ -169,17 +179,25 @@ func (f *Flip) render(ctx context.Context, _ Options, out *Prepared) error {
 	manifest, warnings, err := f.Render.Recovery(p.Settled, RenderOptions{
 		PlanID: out.ID, SourceServer: p.SourceServer, ArchiveServer: p.ArchiveServer, BackupID: p.Backup.ID, TargetTime: p.TargetTime, NewName: p.NewName,
 	})
-	if err != nil {
-		return err
-	}
 	out.warn(warnings...)
 	p.Manifest = manifest
+	return err
+}
+
+// render makes the manifest and asks the webhooks.
+func (f *Flip) render(ctx context.Context, _ Options, out *Prepared) error {
+	p := out.Params
+	if err := f.renderManifest(out); err != nil {
+		return err
+	}
 	if !p.beside() && p.Git == nil {
-		if p.Settled, err = f.Render.Settled(p.Settled, p.ArchiveServer); err != nil {
+		settled, err := f.Render.Settled(p.Settled, p.ArchiveServer)
+		if err != nil {
 			return err
 		}
+		p.Settled = settled
 	}
-	described, err := f.Render.Describe(manifest)
+	described, err := f.Render.Describe(p.Manifest)
 	if err != nil {
 		return err
 	}
@@ -187,7 +205,7 @@ func (f *Flip) render(ctx context.Context, _ Options, out *Prepared) error {
 	if err := f.checkClasses(ctx, described); err != nil {
 		return err
 	}
-	return f.Cluster.Admit(ctx, manifest)
+	return f.Cluster.Admit(ctx, p.Manifest)
 }
 
 func (f *Flip) checkClasses(ctx context.Context, described Described) error {

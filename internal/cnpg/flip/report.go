@@ -69,3 +69,13 @@ func judged(name, observed, expected string, ok bool) Check {
 func unknown(name, expected string, err error) Check {
 	return Check{Name: name, Result: Unknown, Observed: err.Error(), Expected: expected}
 }
+
+// HasUnknown reports whether something could not be told.
+func (r *VerifyReport) HasUnknown() bool {
+	for _, check := range r.Checks {
+		if check.Result == Unknown {
+			return true
+		}
+	}
+	return false
+}

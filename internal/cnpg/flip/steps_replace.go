@@ -132,10 +132,10 @@ func (s createStep) Observe(ctx context.Context, run *operation.Run) (operation.
 		return conflict("a Cluster %s stands there that this plan did not create (UID %s, bootstrap %s): look at it, delete it "+
 			"if it is empty (its volumes are not those of the plan), then drctl resume %s", p, live.UID, live.Bootstrap, run.Plan.ID)
 	}
-	if known, ok := run.Fact(factUID); ok && known != live.UID {
+	if known, ok := run.Fact(FactUID); ok && known != live.UID {
 		return conflict("Cluster %s was created anew: its UID is %s, not %s", p, live.UID, known)
 	}
-	return operation.Observation{State: operation.Done}, run.SetFact(ctx, factUID, live.UID)
+	return operation.Observation{State: operation.Done}, run.SetFact(ctx, FactUID, live.UID)
 }
 
 func (s createStep) Apply(ctx context.Context, run *operation.Run) error {
@@ -233,7 +233,7 @@ func (s proveStep) Observe(ctx context.Context, run *operation.Run) (operation.O
 	if err != nil {
 		return operation.Observation{}, err
 	}
-	uid, _ := run.Fact(factUID)
+	uid, _ := run.Fact(FactUID)
 	checks, err := s.proveData(ctx, expectation{params: p, uid: uid})
 	if err != nil {
 		return operation.Observation{}, err

@@ -209,7 +209,7 @@ func (s handBackStep) Observe(ctx context.Context, run *operation.Run) (operatio
 	if err != nil {
 		return operation.Observation{}, err
 	}
-	if uid, _ := run.Fact(factUID); live == nil || (uid != "" && live.UID != uid) {
+	if uid, _ := run.Fact(FactUID); live == nil || (uid != "" && live.UID != uid) {
 		return conflict("Cluster %s is not the one that was recovered", p)
 	}
 	handed, err := s.Cluster.HandedBack(ctx, manifest)

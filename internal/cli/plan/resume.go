@@ -1,0 +1,137 @@
+package plancmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	cnpgcmd "github.com/drctl/drctl/internal/cli/cnpg"
+	"github.com/drctl/drctl/internal/cli/command"
+	"github.com/drctl/drctl/internal/cnpg/flip"
+	"github.com/drctl/drctl/internal/operation"
+	"github.com/drctl/drctl/internal/recovery"
+)
+
+type resumeOptions struct {
+	factory  *command.Factory
+	output   command.Output
+	id       string
+	takeover bool
+}
+
+// NewResume makes `drctl resume`.
+func NewResume(f *command.Factory) *cobra.Command { return newResume(f, resumeRun) }
+
+func newResume(f *command.Factory, run func(context.Context, *resumeOptions) error) *cobra.Command {
+	o := &resumeOptions{factory: f}
+	cmd := &cobra.Command{
+		Use:   "resume [ID]",
+		Short: "Go on with an interrupted operation",
+		Long: `Go on with an interrupted operation where it stopped: each step looks first at what is there. Without
+an ID it is the only unfinished plan of this computer. A plan that was begun on another computer is
+taken over from its copy in the cluster with --takeover.`,
+		Example: `  drctl resume
+  drctl resume cnpg-recover-20261124-061502-k3x9 --takeover`,
+		Args: command.Arguments(cobra.MaximumNArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				o.id = args[0]
+			}
+			if err := o.output.Validate(); err != nil {
+				return err
+			}
+			return run(cmd.Context(), o)
+		},
+		ValidArgsFunction: completePlans(f, operation.PlanView.Unfinished),
+	}
+	cmd.Flags().BoolVar(&o.takeover, "takeover", false, "take the plan over from whoever began it")
+	o.output.AddFlag(cmd)
+	return cmd
+}
+
+// engineFor makes the engine for a plan of any operation.
+func engineFor(ctx context.Context, f *command.Factory, id string, takeover bool) (*operation.Engine, operation.ResumeOptions, error) {
+	plan, err := find(ctx, f, id, takeover)
+	if err != nil {
+		return nil, operation.ResumeOptions{}, err
+	}
+	use, err := f.Wiring.Flip(ctx)
+	if err != nil {
+		return nil, operation.ResumeOptions{}, err
+	}
+	if use.Cluster == nil {
+		return nil, operation.ResumeOptions{}, &recovery.Problem{What: "go on with plan " + id, Why: "--offline asks no cluster", Next: "leave --offline out", Err: recovery.ErrUsage}
+	}
+	identity, err := use.Cluster.Identity(ctx)
+	if err != nil {
+		return nil, operation.ResumeOptions{}, err
+	}
+	namespace, _, _ := strings.Cut(plan.Target, "/")
+	engine, err := f.Wiring.Engine(namespace, use.Handlers())
+	return engine, operation.ResumeOptions{Takeover: takeover, ClusterUID: identity.ClusterUID, Context: identity.Context}, err
+}
+
+// find looks for the plan here, and in the cluster.
+func find(ctx context.Context, f *command.Factory, id string, takeover bool) (operation.Plan, error) {
+	plan, _, err := f.Wiring.Plans().Read(id)
+	if err == nil || !errors.Is(err, recovery.ErrNotFound) {
+		return plan, err
+	}
+	mirror, mirrorErr := f.Wiring.MirroredPlans(ctx)
+	if mirrorErr != nil || mirror == nil {
+		return plan, errors.Join(err, mirrorErr)
+	}
+	plan, _, mirrorErr = mirror.Load(ctx, id)
+	switch {
+	case errors.Is(mirrorErr, recovery.ErrNotFound):
+		return plan, err
+	case mirrorErr != nil:
+		return plan, mirrorErr
+	case !takeover:
+		return plan, &recovery.Problem{
+			What: "plan " + id + " was begun by " + plan.CreatedBy + " on another computer", Why: "it may still be at work there",
+			Next: "when it is not: drctl resume " + id + " --takeover", Err: operation.ErrBusy,
+		}
+	}
+	return plan, nil
+}
+
+func resumeRun(ctx context.Context, o *resumeOptions) error {
+	f := o.factory
+	id, err := choose(f, o.id, "resume")
+	if err != nil {
+		return err
+	}
+	engine, options, err := engineFor(ctx, f, id, o.takeover)
+	if err != nil {
+		return err
+	}
+	reporter := command.NewReporter(f)
+	engine.Events = reporter.Event
+	err = engine.Resume(ctx, id, options)
+	reporter.Close()
+	if errors.Is(err, operation.ErrFinished) {
+		_, err = fmt.Fprintln(f.Streams.Err, "Plan "+id+" is at its end; there is nothing to do.")
+		return err
+	}
+	if err != nil {
+		return err
+	}
+	return summary(f, o.output, id)
+}
+
+// summary prints what the operation has to say at its end.
+func summary(f *command.Factory, output command.Output, id string) error {
+	plan, _, err := f.Wiring.Plans().Read(id)
+	if err != nil {
+		return err
+	}
+	if plan.Operation == flip.Operation {
+		return cnpgcmd.Summary(f, output.Format, id)
+	}
+	_, err = fmt.Fprintln(f.Streams.Out, plan.Operation+" "+plan.Target+" is finished.")
+	return err
+}
