@@ -78,12 +78,7 @@ func firstOf(command []string) string {
 
 // explainPod: the API server, or the kubelet behind it, refused before anything ran.
 func (c *Client) explainPod(ctx context.Context, what string, err error) error {
-	pods := schema.GroupVersionResource{Version: "v1", Resource: "pods"}
-	var upgrade *httpstream.UpgradeFailureError
-	if errors.As(err, &upgrade) && upgrade.Cause != nil {
-		err = upgrade.Cause
-	}
-	return c.explainObject(ctx, what, pods, err)
+	return c.explainObject(ctx, what, schema.GroupVersionResource{Version: "v1", Resource: "pods"}, err)
 }
 
 func (c *Client) execURL(namespace, pod, container string, stdin bool, command []string) string {
@@ -99,7 +94,8 @@ func podURL(server, namespace, pod, subresource string, query url.Values) string
 		url.PathEscape(namespace), url.PathEscape(pod), subresource, query.Encode())
 }
 
-// executor falls back only when the upgrade itself failed: nothing has run then.
+// executor falls back only when the upgrade itself failed: nothing has run then. It does so for a missing
+// right, too: a WebSocket needs get (newer servers: create as well) on pods/exec, SPDY create alone.
 // Source: kubectl pkg/cmd/exec, createExecutor.
 func (c *Client) executor(refused *refusal, address string) (remotecommand.Executor, error) {
 	config := counting(c.config, c.requests)
