@@ -15,8 +15,7 @@ import (
 
 // usageTemplate keeps the root's help on one screen: commands first, few flags, exit codes in one
 // line everywhere.
-const usageTemplate = `Usage:
-  {{if .HasAvailableSubCommands}}{{.CommandPath}} COMMAND{{else}}{{.UseLine}}{{end}}
+const usageTemplate = `Usage: {{if .HasAvailableSubCommands}}{{.CommandPath}} COMMAND{{else}}{{.UseLine}}{{end}}
 {{- if .HasAvailableSubCommands}}
 
 Commands:{{range .Commands}}{{if .IsAvailableCommand}}
@@ -39,6 +38,7 @@ All global flags: drctl options{{end}}
 func newOptions(f *command.Factory, root *cobra.Command) *cobra.Command {
 	return &cobra.Command{
 		Use:     "options",
+		Hidden:  true, // the last line of every help names it
 		Short:   "Show the flags that every command takes",
 		Example: `  drctl options`,
 		Args:    command.Arguments(cobra.NoArgs),

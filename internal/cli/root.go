@@ -80,7 +80,7 @@ func addGlobalFlags(root *cobra.Command, f *command.Factory) {
 	flags.StringVar(&s.CacheDirectory, "cache-dir", "", "keep Kopia's index here between runs (default: leave nothing behind)")
 	flags.StringVar(&s.ConfigFile, "config", "", "configuration file (default $XDG_CONFIG_HOME/drctl/config.yaml)")
 	flags.CountVarP(&s.Verbosity, "verbose", "v", "say on stderr what was asked, and with how many requests")
-	shown := map[string]bool{"namespace": true, "context": true, "offline": true, "gitops": true, "repo": true}
+	shown := map[string]bool{"namespace": true, "offline": true, "gitops": true, "repo": true}
 	flags.VisitAll(func(flag *pflag.Flag) { flag.Hidden = !shown[flag.Name] })
 	flags.Lookup("context").Usage = "kubeconfig context"
 	flags.Lookup("namespace").Usage = "namespace (default: all, for everything that reads)"
