@@ -22,7 +22,7 @@ func immich() Target {
 }
 
 // cases reads testdata/NAME: each file NAME is an input, and NAME.want what is to come of it.
-func cases(t *testing.T, archive string) map[string][2]string {
+func cases(t testing.TB, archive string) map[string][2]string {
 	t.Helper()
 	content, err := os.ReadFile("testdata/" + archive)
 	require.NoError(t, err)
