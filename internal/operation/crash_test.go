@@ -230,10 +230,10 @@ const inProcess = 3
 // TestFallenTwice: the resume falls over, too, and so does the abort.
 func TestFallenTwice(t *testing.T) {
 	want, points := wanted(t)
-	for first := inProcess; first < points; first += 7 {
+	for first := inProcess; first < points; first += 11 {
 		t.Run(strconv.Itoa(first), func(t *testing.T) {
 			t.Parallel()
-			for second, more := inProcess, true; more && safeguard.WriteAhead; second += 5 {
+			for second, more := inProcess, true; more && safeguard.WriteAhead; second += 7 {
 				w := newWorld(t.TempDir())
 				require.True(t, fall(t, w.dir, "start", first))
 				more = fall(t, w.dir, "resume", second)

@@ -82,6 +82,24 @@ func TestPlansThatAreRefused(t *testing.T) {
 	require.ErrorContains(t, err, "set HOME or XDG_STATE_HOME")
 }
 
+func TestReadGivesWhatWasLearned(t *testing.T) {
+	s := NewStore(t.TempDir())
+	j, err := s.Create(flipPlan())
+	require.NoError(t, err)
+	defer j.Close()
+	for _, commit := range []string{"c0ffee", "decade"} {
+		require.NoError(t, j.Append(Entry{Time: begun, Step: "git", Event: EntryFact, Facts: map[string]string{"commit": commit}}))
+	}
+	p, facts, err := s.Read(planID)
+	require.NoError(t, err, "somebody has it open")
+	require.Equal(t, flipPlan(), p)
+	require.Equal(t, map[string]string{"commit": "decade"}, facts, "the newest counts")
+	for _, id := range []string{"none", "../" + planID} {
+		_, _, err = s.Read(id)
+		require.ErrorIs(t, err, recovery.ErrNotFound)
+	}
+}
+
 func TestDefaultDir(t *testing.T) {
 	for _, c := range []struct{ state, home, want string }{
 		{"/state", "/home/ada", "/state/drctl/plans"},
@@ -101,7 +119,7 @@ func TestListHidesNothing(t *testing.T) {
 	require.Empty(t, gaps)
 	require.NotNil(t, views)
 
-	make := func(id string, created time.Time, entries ...Entry) {
+	add := func(id string, created time.Time, entries ...Entry) {
 		p := flipPlan()
 		p.ID, p.CreationTime = id, created
 		j, err := s.Create(p)
@@ -111,11 +129,11 @@ func TestListHidesNothing(t *testing.T) {
 			require.NoError(t, j.Append(entry))
 		}
 	}
-	make("old", begun, Entry{Event: EntryFinished, Time: begun.Add(time.Hour)})
-	make("new", begun.Add(time.Minute), Entry{Event: EntryStarted, Step: "git", Time: begun}, Entry{Event: EntryFailed, Step: "git", Error: "no", Time: begun})
-	make("past", begun.Add(-time.Minute), Entry{Event: EntryStarted, Step: "delete", Time: begun})
-	make("bad", begun)
-	make("worse", begun)
+	add("old", begun, Entry{Event: EntryFinished, Time: begun.Add(time.Hour)})
+	add("new", begun.Add(time.Minute), Entry{Event: EntryStarted, Step: "git", Time: begun}, Entry{Event: EntryFailed, Step: "git", Error: "no", Time: begun})
+	add("past", begun.Add(-time.Minute), Entry{Event: EntryStarted, Step: "delete", Time: begun})
+	add("bad", begun)
+	add("worse", begun)
 	require.NoError(t, os.WriteFile(filepath.Join(s.Dir("bad"), planFile), []byte("{"), 0o600))
 	require.NoError(t, os.Remove(filepath.Join(s.Dir("worse"), journalFile)))
 	// A folder without a plan is one that a crash left, or not ours.
