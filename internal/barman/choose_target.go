@@ -26,32 +26,50 @@ func (r Reach) Admits(target time.Time) error {
 	if target.IsZero() {
 		return nil
 	}
-	if target.After(r.ArrivedAt) {
+	const fails = "; PostgreSQL fails on a target after the last commit"
+	next := "leave --target-time out for the latest, or give an earlier one"
+	if r.cutShort() {
+		next = "give an earlier --target-time"
+	}
+	switch {
+	case target.After(r.ArrivedAt), r.cutShort() && r.behindLastCommit(target):
 		return r.beyond(target)
-	}
-	if target.After(r.BeforeArrivedAt) {
-		return outside(target, fmt.Sprintf("it is in the last stretch of the archive, after %s, where the last commit may be earlier; PostgreSQL fails on a target after the last commit", moment(r.BeforeArrivedAt)),
-			"leave --target-time out for the latest, or give an earlier one")
-	}
-	if r.Tail != nil && r.Tail.Idle {
-		return outside(target, "no transaction ended since the backup began; PostgreSQL fails on a target after the last commit",
-			"leave --target-time out: the latest is the same state")
-	}
-	if r.Tail != nil && !r.Tail.LastCommitAt.IsZero() && !target.Before(r.Tail.LastCommitAt) {
-		return outside(target, fmt.Sprintf("the last commit in the archive was at %s; PostgreSQL fails on a target after the last commit", r.Tail.LastCommitAt.UTC().Format(time.RFC3339Nano)),
+	case r.BeforeArrivedAt.IsZero():
+		return outside(target, "there is only one WAL segment, "+r.Segment+", and the last commit in it may be earlier"+fails, next)
+	case target.After(r.BeforeArrivedAt):
+		return outside(target, fmt.Sprintf("it is in the last stretch of the archive, after %s, where the last commit may be earlier%s", moment(r.BeforeArrivedAt), fails), next)
+	case r.behindLastCommit(target) && r.Tail.Idle:
+		return outside(target, "no transaction ended since the backup began"+fails, "leave --target-time out: the latest is the same state")
+	case r.behindLastCommit(target):
+		return outside(target, fmt.Sprintf("the last commit in the archive was at %s%s", r.Tail.LastCommitAt.UTC().Format(time.RFC3339Nano), fails),
 			"leave --target-time out: the latest is the same state")
 	}
 	return nil
 }
 
-// beyond is a target behind the last contiguous segment.
+// behindLastCommit: it is known that no commit follows the target.
+func (r Reach) behindLastCommit(target time.Time) bool {
+	if r.Tail == nil || r.Tail.LastCommitAt.IsZero() {
+		return r.Tail != nil && r.Tail.Idle
+	}
+	return !target.Before(r.Tail.LastCommitAt)
+}
+
+// cutShort: the archive holds more than recovery reaches.
+func (r Reach) cutShort() bool { return r.Gap != nil || r.MissingHistory != "" }
+
+// beyond is a target behind what recovery reaches.
 func (r Reach) beyond(target time.Time) error {
+	until := r.ArrivedAt
+	if r.Tail != nil && !r.Tail.LastCommitAt.IsZero() {
+		until = r.Tail.LastCommitAt
+	}
 	switch {
 	case r.Gap != nil:
-		return outside(target, fmt.Sprintf("WAL is missing before it: %d segments between %s and %s; from this backup nothing after about %s can be recovered", r.Gap.Missing, r.Gap.After, r.Gap.Before, moment(r.ArrivedAt)),
+		return outside(target, fmt.Sprintf("WAL is missing before it: %d segments between %s and %s; from this backup nothing after about %s can be recovered", r.Gap.Missing, r.Gap.After, r.Gap.Before, moment(until)),
 			"give an earlier --target-time, or a later one behind the next backup: `drctl cnpg backups` shows gaps and windows")
 	case r.MissingHistory != "":
-		return outside(target, fmt.Sprintf("%s is missing: recovery cannot follow to the timeline that holds it, and ends at about %s", r.MissingHistory, moment(r.ArrivedAt)),
+		return outside(target, fmt.Sprintf("%s is missing: recovery cannot follow to the timeline that holds it, and ends at about %s", r.MissingHistory, moment(until)),
 			"give an earlier --target-time, or put the file back into the archive")
 	}
 	return outside(target, fmt.Sprintf("the last WAL that recovery reaches, %s, arrived at %s", r.Segment, moment(r.ArrivedAt)), "for the latest that there is, leave --target-time out")

@@ -12,7 +12,8 @@ import (
 )
 
 // Reach says how far recovery from a backup gets without a gap: along the way that PostgreSQL follows
-// with recovery_target_timeline=latest.
+// with recovery_target_timeline=latest. It is a lower bound: where the next segment is there as .partial
+// only, barman-cloud-wal-restore hands that out too, and recovery goes on in it.
 type Reach struct {
 	// Timeline and Segment are the last contiguous segment and its timeline.
 	Timeline    uint32
@@ -169,7 +170,7 @@ func (a *archive) describeReach(e end, gaps []gap) Reach {
 		EndLSN: LSN((e.number + 1) * uint64(a.size)), ArrivedAt: a.arrivedAt(e.timeline, e.number),
 	}
 	for _, g := range gaps {
-		if g.afterTimeline == e.timeline && g.after == e.number && !(g.beforeTimeline == e.timeline && a.leftAt(e)) {
+		if g.afterTimeline == e.timeline && g.after == e.number && (g.beforeTimeline != e.timeline || !a.leftAt(e)) {
 			hole := a.words(g)
 			reach.Gap = &hole
 			break
