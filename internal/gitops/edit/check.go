@@ -53,7 +53,7 @@ func buildTree(ctx context.Context, root string, target Target) (*built, error) 
 		folders = append(folders, b.objects[i].GetAnnotations()[recovery.DirectoryAnnotation])
 	}
 	return nil, &recovery.Problem{
-		What: what, Why: "it comes out of " + strings.Join(folders, " and "), Next: "give --gitops the folder of the one that is deployed", Err: recovery.ErrUnsupported,
+		What: what, Why: "it comes out of " + strings.Join(folders, " and "), Next: "drctl can't tell which one is deployed: make the change by hand, or recover from the live object without --gitops", Err: recovery.ErrUnsupported,
 	}
 }
 

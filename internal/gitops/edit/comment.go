@@ -56,6 +56,9 @@ func blockAt(lines []string, start int) *block {
 		if !inside && looksLikeYAML(plain[at:]) {
 			break
 		}
+		if found.entries && strings.HasPrefix(plain[at:], "externalClusters:") {
+			break // what went before was a list of prose
+		}
 	}
 	return found
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/rogpeppe/go-internal/txtar"
 	"github.com/stretchr/testify/require"
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 )
@@ -133,5 +134,40 @@ func FuzzSetServer(f *testing.F) {
 	f.Fuzz(func(t *testing.T, content []byte) {
 		checkEdit(t, content, from)
 		checkEdit(t, content, immich().Name)
+	})
+}
+
+// FuzzPatches edits kustomizations with patches in them, and patches with a target: but for the servers'
+// names, all values stay.
+func FuzzPatches(f *testing.F) {
+	for _, test := range trees() {
+		for _, file := range txtar.Parse([]byte(test.archive)).Files {
+			f.Add(file.Data)
+		}
+	}
+	f.Fuzz(func(t *testing.T, content []byte) {
+		for _, req := range []request{{kustomization: true}, {jsonPatch: true, anyName: true}} {
+			req.target, req.from, req.to = immich(), from, to
+			made, err := edit(content, req)
+			var why *reason
+			if err != nil {
+				require.ErrorAs(t, err, &why)
+				continue
+			}
+			require.Equal(t, len(made.changes) == 0, made.content == string(content))
+			before, ok := values(content)
+			if !ok || len(made.changes) == 0 {
+				continue
+			}
+			after, ok := values([]byte(made.content))
+			require.True(t, ok)
+			require.Len(t, after, len(before))
+			for i := range before {
+				require.Len(t, after[i], len(before[i]))
+				for path, value := range before[i] {
+					require.Equal(t, strings.ReplaceAll(value, from, to), strings.ReplaceAll(after[i][path], from, to), path)
+				}
+			}
+		}
 	})
 }
