@@ -21,7 +21,7 @@ const plainEvery = 10 * time.Second
 // too many, elsewhere.
 func (s Streams) Wait(title string) Waiting {
 	if !s.Interactive {
-		return &plainWaiting{streams: s, title: title}
+		return &plainWaiting{streams: s, title: title, last: time.Now()}
 	}
 	turning := spinner.New(spinner.CharSets[14], 100*time.Millisecond, spinner.WithWriter(s.Err))
 	w := &turningWaiting{turning: turning, title: title, width: s.ErrWidth}
