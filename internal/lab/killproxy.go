@@ -77,8 +77,9 @@ type KillProxy struct {
 	kill     *armedKill
 	fault    *armedFault
 	hit      *ProxyRequest
-	// dead is set once the program was killed: what still arrives from it is lost, as on its machine.
-	dead bool
+	// dead holds the targets that nothing reaches any more since the program was killed: what still
+	// arrives is lost, as it would have been with the program.
+	dead map[ProxyTarget]bool
 }
 
 // KillProxy starts a proxy on free ports of 127.0.0.1.
@@ -208,7 +209,7 @@ func (p *KillProxy) Hit() (ProxyRequest, bool) {
 func (p *KillProxy) Reset() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.requests, p.mutating, p.kill, p.fault, p.hit, p.dead = nil, 0, nil, nil, nil, false
+	p.requests, p.mutating, p.kill, p.fault, p.hit, p.dead = nil, 0, nil, nil, nil, nil
 }
 
 // detached outlives the client: what it asked for is carried out though it is gone. An endless answer

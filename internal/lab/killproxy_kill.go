@@ -65,8 +65,9 @@ type armedFault struct {
 }
 
 // Arm has process called at the chosen point, in place of whatever was armed to kill. It must not
-// return before the program is dead. From then on nothing of the program reaches API server or S3;
-// Git's programs are processes of their own, and may finish what they began.
+// return before the program is dead. From then on nothing of the program reaches API server or S3.
+// Git's programs are processes of their own and finish what they began, except what the kill stood
+// before: libcurl asks once more when a connection ends without an answer.
 func (p *KillProxy) Arm(kill Kill, process func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -97,14 +98,16 @@ type verdict struct {
 func (p *KillProxy) judge(target ProxyTarget, r *http.Request) verdict {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.dead && target != TargetGit {
+	if p.dead[target] {
 		return verdict{lost: true}
 	}
 	request := p.record(target, r)
 	if kill := p.kill; kill != nil && kill.Match(request) {
 		if kill.seen++; kill.seen == kill.N {
 			p.kill, p.hit = nil, &request
-			p.dead = kill.When == Before
+			if kill.When == Before {
+				p.dead = map[ProxyTarget]bool{TargetAPI: true, TargetS3: true, target: true}
+			}
 			return verdict{kill: kill}
 		}
 	}
@@ -117,10 +120,11 @@ func (p *KillProxy) judge(target ProxyTarget, r *http.Request) verdict {
 	return verdict{}
 }
 
+// die loses what still arrives from a program that is dead.
 func (p *KillProxy) die() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.dead = true
+	p.dead = map[ProxyTarget]bool{TargetAPI: true, TargetS3: true, TargetGit: p.dead[TargetGit]}
 }
 
 // MatchPath chooses requests to one target by method and by a part of the normalised path.

@@ -2,13 +2,15 @@ package lab
 
 import (
 	"bytes"
-	"encoding/json"
 	"io"
 	"net/http"
 	"net/url"
 	"regexp"
 	"slices"
 	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes/scheme"
 )
 
 // record adds a request to the log. It reads the body of a deletion, which may say that it is a dry run.
@@ -69,10 +71,10 @@ func dryRunInBody(r *http.Request) bool {
 	if err != nil {
 		return false
 	}
-	var options struct {
-		DryRun []string `json:"dryRun"`
-	}
-	return json.Unmarshal(body, &options) == nil && len(options.DryRun) > 0
+	// JSON of a dynamic client, protobuf of a typed one.
+	options := &metav1.DeleteOptions{}
+	_, _, err = scheme.Codecs.UniversalDeserializer().Decode(body, nil, options)
+	return err == nil && len(options.DryRun) > 0
 }
 
 // normalisation replaces what differs from run to run.

@@ -3,6 +3,7 @@ package lab
 import (
 	"crypto/tls"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -53,7 +54,8 @@ func (h *proxyHandler) carryOut(r *http.Request) {
 	defer cancel()
 	// An upstream that fails aborts the client's handler; here it only means that there is no answer.
 	defer func() {
-		if failure := recover(); failure != nil && failure != http.ErrAbortHandler {
+		failure := recover()
+		if err, isError := failure.(error); failure != nil && !(isError && errors.Is(err, http.ErrAbortHandler)) {
 			panic(failure)
 		}
 	}()
@@ -77,9 +79,10 @@ func (h *proxyHandler) spoil(w http.ResponseWriter, r *http.Request, kind FaultK
 		}
 		panic(http.ErrAbortHandler)
 	case FaultReset:
+		// A client that is still writing would learn of a failed write instead.
+		_, _ = io.Copy(io.Discard, r.Body)
 		reset(w)
 	case FaultConflict, FaultTooMany, FaultInternal:
-		// Rest of the request: a server that answers early reads it, too.
 		_, _ = io.Copy(io.Discard, r.Body)
 		code, _ := strconv.Atoi(string(kind))
 		if code == http.StatusTooManyRequests {
