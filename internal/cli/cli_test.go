@@ -113,9 +113,11 @@ func TestHelpFitsOneScreen(t *testing.T) {
 func TestEveryCommandHasExamplesAndExitCodes(t *testing.T) {
 	settings := &command.Settings{Kube: genericclioptions.NewConfigFlags(false)}
 	root := NewRoot(&command.Factory{Settings: settings, Wiring: newFakeWiring()}, Version{}, "drctl")
+	leaves := 0
 	var walk func(cmd *cobra.Command)
 	walk = func(cmd *cobra.Command) {
 		if !cmd.HasSubCommands() && cmd.Name() != "no-help" {
+			leaves++
 			require.NotEmpty(t, cmd.Example, cmd.CommandPath())
 			require.Contains(t, cmd.UsageString(), "Exit codes: 0 ok", cmd.CommandPath())
 		}
@@ -124,6 +126,7 @@ func TestEveryCommandHasExamplesAndExitCodes(t *testing.T) {
 		}
 	}
 	walk(root)
+	require.Greater(t, leaves, 9, "the four shells' completion too")
 }
 
 func TestGapsEndInThree(t *testing.T) {

@@ -46,9 +46,28 @@ cluster, PVCs in Kopia and databases in Barman, with the cluster up or gone.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return &recovery.Problem{What: err.Error(), Next: "see " + cmd.CommandPath() + " --help, and drctl options", Err: recovery.ErrUsage}
 	})
+	addCompletion(root)
 	root.SetOut(f.Streams.Out)
 	root.SetErr(f.Streams.Err)
 	return root
+}
+
+// addCompletion makes cobra's command for the shells now, so that its help has examples as all help has.
+func addCompletion(root *cobra.Command) {
+	root.InitDefaultCompletionCmd()
+	examples := map[string]string{
+		"bash":       "  source <(drctl completion bash)\n  drctl completion bash > /etc/bash_completion.d/drctl",
+		"zsh":        "  source <(drctl completion zsh)\n  drctl completion zsh > \"${fpath[1]}/_drctl\"",
+		"fish":       "  drctl completion fish | source\n  drctl completion fish > ~/.config/fish/completions/drctl.fish",
+		"powershell": "  drctl completion powershell | Out-String | Invoke-Expression",
+	}
+	for _, child := range root.Commands() {
+		for _, shell := range child.Commands() {
+			if child.Name() == "completion" {
+				shell.Example = examples[shell.Name()]
+			}
+		}
+	}
 }
 
 func unknownCommand(cmd *cobra.Command, args []string) error {

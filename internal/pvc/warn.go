@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/dustin/go-humanize"
+	"github.com/dustin/go-humanize/english"
 
 	"github.com/drctl/drctl/internal/recovery"
 )
@@ -51,7 +52,7 @@ func (j *join) warnClaim(item *Item, claim recovery.Claim, sources []recovery.Re
 }
 
 func (j *join) warnMissingSource(item *Item, claim recovery.Claim, sources []recovery.ReplicationSource) {
-	if claim.Backup == "" || len(sources) > 0 || j.sourcesIncomplete {
+	if claim.Backup == "" || claim.CNPGCluster != "" || len(sources) > 0 || j.sourcesIncomplete {
 		return
 	}
 	age := j.now.Sub(claim.CreatedAt)
@@ -105,7 +106,7 @@ func warnCollapse(item *Item, complete []recovery.Snapshot) {
 			humanize.IBytes(uint64(max(last.SizeBytes, 0))), humanize.IBytes(uint64(before.SizeBytes)), item.Namespace, item.Name)
 	}
 	if before.FileCount >= collapseMinFiles && last.FileCount < before.FileCount/collapseFraction {
-		item.warn("the newest snapshot has %d files, the one before it %d: look before you restore (drctl pvc snapshots %s/%s)",
-			last.FileCount, before.FileCount, item.Namespace, item.Name)
+		item.warn("the newest snapshot has %s, the one before it %d: look before you restore (drctl pvc snapshots %s/%s)",
+			english.Plural(int(last.FileCount), "file", ""), before.FileCount, item.Namespace, item.Name)
 	}
 }

@@ -7,13 +7,15 @@ import (
 
 	"github.com/fatih/color"
 	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/jedib0t/go-pretty/v6/text"
 )
 
 // Table is a listing in kubectl's manner: upper-case heads, columns set apart by spaces, no lines.
 type Table struct {
 	writer table.Writer
-	empty  bool
+	widths []int
 	none   string
+	rows   int
 }
 
 // NewTable starts a table. None is what is printed instead of an empty one.
@@ -24,34 +26,73 @@ func NewTable(none string, heads ...string) *Table {
 	writer := table.NewWriter()
 	writer.SetStyle(style)
 	writer.SuppressTrailingSpaces()
-	writer.AppendHeader(row(heads))
-	return &Table{writer: writer, empty: true, none: none}
+	t := &Table{writer: writer, widths: make([]int, len(heads)), none: none}
+	writer.AppendHeader(t.row(heads))
+	return t
 }
 
 // Row adds a row.
 func (t *Table) Row(cells ...string) {
-	t.empty = false
-	t.writer.AppendRow(row(cells))
+	t.rows++
+	t.writer.AppendRow(t.row(cells))
 }
 
-func row(cells []string) table.Row {
+func (t *Table) row(cells []string) table.Row {
 	r := make(table.Row, 0, len(cells))
-	for _, cell := range cells {
+	for i, cell := range cells {
 		if cell == "" {
 			cell = "-"
 		}
+		t.widths[i] = max(t.widths[i], text.StringWidthWithoutEscSequences(cell))
 		r = append(r, cell)
 	}
 	return r
 }
 
+// leastWidth is how narrow Within may make a column.
+const leastWidth = 16
+
+// Within makes a table that is wider than a terminal of so many columns fit, where it can: the widest
+// column is continued on the next line, so that the others stay below each other and nothing is left
+// out. Call it behind the last Row; 0 stands for no terminal and changes nothing.
+func (t *Table) Within(columns int) *Table {
+	const between = 2
+	total, widest := -between, 0
+	for i, width := range t.widths {
+		total += width + between
+		if width > t.widths[widest] {
+			widest = i
+		}
+	}
+	if columns > 0 && total > columns {
+		most := max(leastWidth, t.widths[widest]-(total-columns))
+		t.writer.SetColumnConfigs([]table.ColumnConfig{{Number: widest + 1, WidthMax: most, WidthMaxEnforcer: breakName}})
+	}
+	return t
+}
+
+// breakName breaks a name into lines of at most so many characters, behind a dash where there is one.
+func breakName(name string, most int) string {
+	var lines []string
+	rest := []rune(name)
+	for len(rest) > most {
+		line := string(rest[:most])
+		if dash := strings.LastIndexAny(line, "-./"); dash > most/2 {
+			line = line[:dash+1]
+		}
+		lines = append(lines, line)
+		rest = rest[len([]rune(line)):]
+	}
+	return strings.Join(append(lines, string(rest)), "\n")
+}
+
 // Write prints the table.
 func (t *Table) Write(w io.Writer) error {
-	text := t.none
-	if !t.empty {
-		text = t.writer.Render()
+	rendered := t.none
+	if t.rows > 0 {
+		rendered = t.writer.Render()
 	}
-	_, err := fmt.Fprintln(w, strings.TrimRight(text, " "))
+	_, err := fmt.Fprintln(w, strings.TrimRight(rendered, " "))
 	return err
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"strings"
 	"testing"
 	"time"
 
@@ -58,6 +59,28 @@ func TestTable(t *testing.T) {
 	table.Row("b", "")
 	require.NoError(t, table.Write(&out))
 	require.Equal(t, "NAME         STATE\na-long-name  \x1b[32mprotected\x1b[0m\nb            -\n", out.String())
+}
+
+func TestTableWithinATerminal(t *testing.T) {
+	const long = "karakeep-bookmarks-archive-with-full-page-screenshots-2024"
+	render := func(columns int, name string) string {
+		var out bytes.Buffer
+		table := NewTable("", "NAMESPACE", "NAME", "STATE")
+		table.Row("karakeep", name, Streams{Color: true}.Paint(Good, "protected"))
+		table.Row("karakeep", "data-pvc", "stale")
+		require.NoError(t, table.Within(columns).Write(&out))
+		return out.String()
+	}
+	require.Equal(t, `NAMESPACE  NAME                          STATE
+karakeep   karakeep-bookmarks-archive-   \x1b[32mprotected\x1b[0m
+           with-full-page-screenshots-
+           2024
+karakeep   data-pvc                      stale
+`, strings.ReplaceAll(render(50, long), "\x1b", `\x1b`))
+	require.Equal(t, render(0, long), render(80, long), "no terminal, or one that is wide enough")
+	require.Contains(t, render(0, long), long)
+	require.Contains(t, render(20, long), "full-page-\n", "too narrow for any table: readable all the same")
+	require.Contains(t, render(50, strings.Repeat("ä", 30)), strings.Repeat("ä", 28)+" ", "characters, not bytes")
 }
 
 func TestWorkingSaysNothingOfShortWork(t *testing.T) {

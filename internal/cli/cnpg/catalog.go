@@ -61,7 +61,7 @@ func writeServer(w io.Writer, streams ui.Streams, catalog *cnpg.BackupCatalog, s
 	for _, backup := range server.Backups {
 		table.Row(backupCells(streams, backup, wide)...)
 	}
-	if err := table.Write(w); err != nil {
+	if err := table.Within(streams.Width).Write(w); err != nil {
 		return err
 	}
 	_, err := fmt.Fprintln(w, describeWAL(streams, server.WAL))

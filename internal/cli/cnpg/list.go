@@ -106,7 +106,7 @@ func databaseNames(items []cnpg.DatabaseItem) []string {
 }
 
 func writeList(w io.Writer, streams ui.Streams, list *cnpg.DatabaseList, wide bool) error {
-	heads := []string{"NAME", "SERVER", "ARCHIVING", "RECOVERABLE FROM", "TO"}
+	heads := []string{"NAME", "SERVER", "WAL", "RECOVERABLE FROM", "TO"}
 	if wide {
 		heads = append([]string{"NAMESPACE"}, append(heads, "BACKUPS", "READY", "DESTINATION", "PHASE")...)
 	}
@@ -118,7 +118,7 @@ func writeList(w io.Writer, streams ui.Streams, list *cnpg.DatabaseList, wide bo
 		}
 		table.Row(row...)
 	}
-	return table.Write(w)
+	return table.Within(streams.Width).Write(w)
 }
 
 func databaseCells(streams ui.Streams, item cnpg.DatabaseItem) []string {
@@ -139,12 +139,13 @@ func ready(item cnpg.DatabaseItem) string {
 	return fmt.Sprintf("%d/%d", item.ReadyInstances, item.Instances)
 }
 
+// archiving says whether WAL arrives at the server now.
 func archiving(streams ui.Streams, text string) string {
 	switch text {
 	case "true":
-		return streams.Paint(ui.Good, "yes")
+		return streams.Paint(ui.Good, "ok")
 	case "false":
-		return streams.Paint(ui.Bad, "no")
+		return streams.Paint(ui.Bad, "failing")
 	}
 	return "unknown"
 }

@@ -125,7 +125,7 @@ func writeList(w io.Writer, streams ui.Streams, list *pvc.List, wide bool) error
 	for _, item := range list.Items {
 		table.Row(cells(streams, item, wide)...)
 	}
-	return table.Write(w)
+	return table.Within(streams.Width).Write(w)
 }
 
 func cells(streams ui.Streams, item pvc.Item, wide bool) []string {
@@ -138,18 +138,19 @@ func cells(streams ui.Streams, item pvc.Item, wide bool) []string {
 	if item.Source != nil {
 		source = item.Source.String()
 	}
-	row := []string{item.Namespace, item.Name, streams.Paint(tone(item.State), string(item.State)), fmt.Sprint(item.SnapshotCount), age, size, item.Backup}
+	row := []string{item.Namespace, item.Name, streams.Paint(tone(item), string(item.State)), fmt.Sprint(item.SnapshotCount), age, size, item.Backup}
 	if wide {
 		row = append(row, item.Phase, item.Schedule, latest, oldest, source)
 	}
 	return row
 }
 
-func tone(state pvc.State) ui.Tone {
-	switch state {
-	case pvc.Protected:
+// tone is alarming only where a backup is wanted: a cache has no label on purpose.
+func tone(item pvc.Item) ui.Tone {
+	switch {
+	case item.State == pvc.Protected:
 		return ui.Good
-	case pvc.Unprotected:
+	case item.State == pvc.Unprotected && item.Backup != "":
 		return ui.Bad
 	}
 	return ui.Caution

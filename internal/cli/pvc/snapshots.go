@@ -136,7 +136,7 @@ func writeSnapshots(w io.Writer, f *command.Factory, list *pvc.SnapshotList, wid
 		}
 		table.Row(append(row, f.Streams.Paint(ui.Caution, note(s)))...)
 	}
-	return table.Write(w)
+	return table.Within(f.Streams.Width).Write(w)
 }
 
 func severalSources(items []pvc.SnapshotItem) bool {
