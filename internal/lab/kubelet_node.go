@@ -2,6 +2,7 @@ package lab
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"runtime"
 	"time"
@@ -11,6 +12,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 )
 
 // leaseRenewal is a kubelet's: after 40 seconds without, the node counts as lost.
@@ -23,15 +25,26 @@ func (n *Node) register(ctx context.Context) error {
 	node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: NodeName, Labels: map[string]string{
 		"kubernetes.io/hostname": NodeName, "kubernetes.io/os": "linux", "kubernetes.io/arch": runtime.GOARCH,
 	}}}
-	node, err := n.client.CoreV1().Nodes().Create(ctx, node, metav1.CreateOptions{})
-	if err != nil {
+	if _, err := n.client.CoreV1().Nodes().Create(ctx, node, metav1.CreateOptions{}); err != nil {
 		return fmt.Errorf("lab: register the node: %w", err)
 	}
+	body, err := json.Marshal(map[string]any{"status": n.status()})
+	if err != nil {
+		return fmt.Errorf("lab: report the node ready: %w", err)
+	}
+	// A patch: controllers write to a new node at the same time.
+	if _, err := n.client.CoreV1().Nodes().Patch(ctx, NodeName, types.StrategicMergePatchType, body, metav1.PatchOptions{}, "status"); err != nil {
+		return fmt.Errorf("lab: report the node ready: %w", err)
+	}
+	return nil
+}
+
+func (n *Node) status() corev1.NodeStatus {
 	resources := corev1.ResourceList{
 		corev1.ResourceCPU: resource.MustParse("64"), corev1.ResourceMemory: resource.MustParse("256Gi"),
 		corev1.ResourcePods: resource.MustParse("500"), corev1.ResourceEphemeralStorage: resource.MustParse("1Ti"),
 	}
-	node.Status = corev1.NodeStatus{
+	return corev1.NodeStatus{
 		Capacity: resources, Allocatable: resources,
 		Conditions:      []corev1.NodeCondition{n.ready()},
 		Addresses:       []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: "127.0.0.1"}},
@@ -40,10 +53,6 @@ func (n *Node) register(ctx context.Context) error {
 			KubeletVersion: kubernetesVersion, OperatingSystem: "linux", Architecture: runtime.GOARCH, ContainerRuntimeVersion: "lab://1",
 		},
 	}
-	if _, err := n.client.CoreV1().Nodes().UpdateStatus(ctx, node, metav1.UpdateOptions{}); err != nil {
-		return fmt.Errorf("lab: report the node ready: %w", err)
-	}
-	return nil
 }
 
 func (n *Node) ready() corev1.NodeCondition {
