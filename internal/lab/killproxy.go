@@ -77,6 +77,8 @@ type KillProxy struct {
 	kill     *armedKill
 	fault    *armedFault
 	hit      *ProxyRequest
+	each     func(ProxyRequest) *Fault
+	hits     []ProxyRequest
 	// dead holds the targets that nothing reaches any more since the program was killed: what still
 	// arrives is lost, as it would have been with the program.
 	dead map[ProxyTarget]bool

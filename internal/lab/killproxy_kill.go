@@ -20,6 +20,8 @@ type Kill struct {
 	// N is the place, from 1, among the requests since the kill was armed that Match chooses.
 	N    int
 	When KillWhen
+	// WhenOf decides by the request that was met, in place of When; nil for When.
+	WhenOf func(ProxyRequest) KillWhen
 	// Match chooses the requests that count; nil for those that change something.
 	Match func(ProxyRequest) bool
 }
@@ -87,6 +89,20 @@ func (p *KillProxy) ArmFault(fault Fault) {
 	p.fault, p.hit = &armedFault{Fault: fault}, nil
 }
 
+// ArmEach has each request spoilt for which choose gives a fault, until Reset. Hits says which they were.
+func (p *KillProxy) ArmEach(choose func(ProxyRequest) *Fault) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.each, p.hits = choose, nil
+}
+
+// Hits are the requests that ArmEach spoilt.
+func (p *KillProxy) Hits() []ProxyRequest {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return append([]ProxyRequest(nil), p.hits...)
+}
+
 // verdict is what happens to a request: at most one of its fields is set, none means that it passes.
 type verdict struct {
 	lost  bool
@@ -105,10 +121,19 @@ func (p *KillProxy) judge(target ProxyTarget, r *http.Request) verdict {
 	if kill := p.kill; kill != nil && kill.Match(request) {
 		if kill.seen++; kill.seen == kill.N {
 			p.kill, p.hit = nil, &request
+			if kill.WhenOf != nil {
+				kill.When = kill.WhenOf(request)
+			}
 			if kill.When == Before {
 				p.dead = map[ProxyTarget]bool{TargetAPI: true, TargetS3: true, target: true}
 			}
 			return verdict{kill: kill}
+		}
+	}
+	if p.each != nil {
+		if fault := p.each(request); fault != nil {
+			p.hits = append(p.hits, request)
+			return verdict{fault: &armedFault{Fault: *fault}}
 		}
 	}
 	if fault := p.fault; fault != nil && fault.Match(request) {

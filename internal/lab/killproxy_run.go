@@ -51,6 +51,13 @@ func RunSpoilt(ctx context.Context, p *KillProxy, cmd *exec.Cmd, fault Fault) (P
 	return p.run(ctx, cmd, make(chan struct{}), make(chan struct{}), func() { p.ArmFault(fault) })
 }
 
+// RunEach resets the proxy and runs a program to its end with each request spoilt for which choose gives a
+// fault; it gives those requests too.
+func RunEach(ctx context.Context, p *KillProxy, cmd *exec.Cmd, choose func(ProxyRequest) *Fault) (ProxiedRun, []ProxyRequest, error) {
+	run, err := p.run(ctx, cmd, make(chan struct{}), make(chan struct{}), func() { p.ArmEach(choose) })
+	return run, p.Hits(), err
+}
+
 // RunClean resets the proxy and runs a program to its end. Log and Mutations then say what can be killed
 // and spoilt.
 func RunClean(ctx context.Context, p *KillProxy, cmd *exec.Cmd) (ProxiedRun, error) {

@@ -1,0 +1,68 @@
+// Command drmatrix kills and spoils drctl at every request that it makes, and counts what comes of it.
+//
+//	drmatrix -op cnpg-recover [-program bin/drctl] [-quick]
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/drctl/drctl/internal/lab"
+	"github.com/drctl/drctl/internal/lab/flipworld"
+)
+
+func main() { os.Exit(run()) }
+
+func run() int {
+	op := flag.String("op", "cnpg-recover", "operation")
+	program := flag.String("program", "bin/drctl", "the drctl to run")
+	quick := flag.Bool("quick", false, "every point once in one recovery, and one kind of fault")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if *op != "cnpg-recover" {
+		fmt.Fprintf(os.Stderr, "no operation is called %q; there is cnpg-recover\n", *op)
+		return 2
+	}
+	tally, err := matrix(ctx, *program, *quick)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+	}
+	fmt.Printf("%s: %s\n", *op, &tally)
+	if err != nil || !tally.Good() {
+		return 1
+	}
+	return 0
+}
+
+func matrix(ctx context.Context, program string, quick bool) (tally flipworld.Tally, err error) {
+	dir, err := os.MkdirTemp("", "drctl-matrix-")
+	if err != nil {
+		return tally, err
+	}
+	begin := time.Now()
+	logf := func(format string, args ...any) {
+		fmt.Fprintf(os.Stderr, "%6s "+format+"\n", append([]any{time.Since(begin).Round(time.Second)}, args...)...)
+	}
+	stack := lab.NewStack(dir, logf)
+	defer func() { err = errors.Join(err, stack.Close(), os.RemoveAll(dir)) }()
+	absolute, err := lab.ProgramPath(program)
+	if err != nil {
+		return tally, err
+	}
+	world, err := flipworld.Up(ctx, stack, flipworld.Options{Interval: 500 * time.Millisecond, Program: absolute})
+	if err != nil {
+		return tally, err
+	}
+	m := &flipworld.Matrix{World: world, Logf: logf}
+	if quick {
+		return m.Quick(ctx, lab.FaultKinds()[time.Now().YearDay()%len(lab.FaultKinds())])
+	}
+	return m.All(ctx)
+}

@@ -1,0 +1,362 @@
+package flipworld
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/drctl/drctl/internal/lab"
+)
+
+// rowsPatience is how long a database may be between two primaries.
+const rowsPatience = 30 * time.Second
+
+// State is what counts of the world, read by psql, the S3 and Kubernetes clients and git: none of it by
+// code of drctl.
+type State struct {
+	ClusterUID, Bootstrap, Server, Phase string
+	Instances                            int
+	// Rows is the hash of all rows, Count their number.
+	Rows, Count string
+	// Claims are the database's claims by name, with UID.
+	Claims map[string]string
+	// Volumes are by name: "POLICY PHASE" and whether the folder holds data.
+	Volumes map[string]string
+	// Password is the superuser's.
+	Password string
+	// SecretOwned: the superuser's Secret goes with the Cluster.
+	SecretOwned bool
+	Suspended   bool
+	// Keeps are the keep marks in S3, Backups the base backups with their status.
+	Keeps   []string
+	Backups map[string]string
+	// Left is what drctl must not leave behind: fences, locks, copies of plans.
+	Left []string
+	// Remote and Local are the heads, Dirty what is changed in the checkout.
+	Remote, Local, Dirty string
+}
+
+// Look reads the state. The operator's checkout may be nil.
+func (w *World) Look(ctx context.Context, o *Operator) (*State, error) {
+	s := &State{Claims: map[string]string{}, Volumes: map[string]string{}, Backups: map[string]string{}}
+	for _, part := range []func(context.Context, *State) error{w.lookCluster, w.lookRows, w.lookVolumes, w.lookSecrets, w.lookS3, w.lookLeft} {
+		if err := part(ctx, s); err != nil {
+			return s, err
+		}
+	}
+	var err error
+	if s.Remote, err = w.Remote.Head(ctx); err != nil || o == nil {
+		return s, err
+	}
+	if s.Local, err = gitOut(ctx, o.Tree, "rev-parse", "HEAD"); err != nil {
+		return s, err
+	}
+	s.Dirty, err = gitOut(ctx, o.Tree, "status", "--porcelain")
+	return s, err
+}
+
+func gitOut(ctx context.Context, dir string, args ...string) (string, error) {
+	out, err := exec.CommandContext(ctx, "git", append([]string{"-C", dir}, args...)...).Output()
+	if err != nil {
+		return "", fmt.Errorf("flipworld: git %s: %w", strings.Join(args, " "), err)
+	}
+	return strings.TrimSpace(string(out)), nil
+}
+
+func (w *World) lookCluster(ctx context.Context, s *State) error {
+	cluster, err := w.Cluster(ctx, lab.RecoveryCluster)
+	if err != nil {
+		return err
+	}
+	s.ClusterUID, s.Phase, s.Instances = string(cluster.UID), cluster.Status.Phase, cluster.Spec.Instances
+	switch {
+	case cluster.Spec.Bootstrap == nil:
+	case cluster.Spec.Bootstrap.Recovery != nil:
+		s.Bootstrap = "recovery"
+	case cluster.Spec.Bootstrap.InitDB != nil:
+		s.Bootstrap = "initdb"
+	}
+	if cluster.Spec.Backup != nil && cluster.Spec.Backup.BarmanObjectStore != nil {
+		s.Server = cluster.Spec.Backup.BarmanObjectStore.ServerName
+	}
+	return nil
+}
+
+// lookRows reads the rows of whoever is the primary now. Where nobody can be asked for a while, or the
+// table is gone, the rows are: that is a finding and no failure of the oracle.
+func (w *World) lookRows(ctx context.Context, s *State) error {
+	deadline := time.Now().Add(rowsPatience)
+	for {
+		hash, err := w.RowHash(ctx, lab.RecoveryDatabase, lab.RecoveryTable)
+		if err == nil {
+			s.Rows = hash
+			s.Count, err = w.SQL(ctx, "select count(*) from "+lab.RecoveryTable)
+			return err
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if time.Now().After(deadline) {
+			s.Rows, s.Count = "unreadable: "+err.Error(), "no"
+			return nil
+		}
+		time.Sleep(500 * time.Millisecond)
+	}
+}
+
+func (w *World) client() (kubernetes.Interface, error) {
+	client, err := kubernetes.NewForConfig(w.Kubernetes.RESTConfig())
+	if err != nil {
+		return nil, fmt.Errorf("flipworld: client: %w", err)
+	}
+	return client, nil
+}
+
+func (w *World) lookVolumes(ctx context.Context, s *State) error {
+	client, err := w.client()
+	if err != nil {
+		return err
+	}
+	claims, err := client.CoreV1().PersistentVolumeClaims(lab.RecoveryNamespace).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return fmt.Errorf("flipworld: claims: %w", err)
+	}
+	for _, claim := range claims.Items {
+		s.Claims[claim.Name] = string(claim.UID)
+	}
+	volumes, err := client.CoreV1().PersistentVolumes().List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return fmt.Errorf("flipworld: volumes: %w", err)
+	}
+	for _, volume := range volumes.Items {
+		data := "empty"
+		if entries, err := os.ReadDir(w.Provisioner.Folder(volume.Name)); err == nil && len(entries) > 0 {
+			data = "data"
+		}
+		s.Volumes[volume.Name] = fmt.Sprintf("%s %s %s", volume.Spec.PersistentVolumeReclaimPolicy, volume.Status.Phase, data)
+	}
+	return nil
+}
+
+func (w *World) lookSecrets(ctx context.Context, s *State) error {
+	client, err := w.client()
+	if err != nil {
+		return err
+	}
+	secret, err := client.CoreV1().Secrets(lab.RecoveryNamespace).Get(ctx, lab.RecoveryCluster+"-superuser", metav1.GetOptions{})
+	if err != nil {
+		return fmt.Errorf("flipworld: superuser's Secret: %w", err)
+	}
+	s.Password, s.SecretOwned = string(secret.Data["password"]), len(secret.OwnerReferences) > 0
+	return w.lookSchedules(ctx, s)
+}
+
+func (w *World) lookSchedules(ctx context.Context, s *State) error {
+	client, err := dynamic.NewForConfig(w.Kubernetes.RESTConfig())
+	if err != nil {
+		return fmt.Errorf("flipworld: client: %w", err)
+	}
+	resource := schema.GroupVersionResource{Group: "postgresql.cnpg.io", Version: "v1", Resource: "scheduledbackups"}
+	schedules, err := client.Resource(resource).Namespace(lab.RecoveryNamespace).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return fmt.Errorf("flipworld: ScheduledBackups: %w", err)
+	}
+	for _, schedule := range schedules.Items {
+		suspended, _, _ := unstructured.NestedBool(schedule.Object, "spec", "suspend")
+		s.Suspended = s.Suspended || suspended
+	}
+	return nil
+}
+
+func (w *World) lookS3(ctx context.Context, s *State) error {
+	inventory, err := w.Inventory(ctx)
+	if err != nil {
+		return err
+	}
+	for _, key := range slices.Sorted(maps.Keys(inventory)) {
+		switch {
+		case strings.HasSuffix(key, "/annotations/keep"):
+			s.Keeps = append(s.Keeps, key)
+		case strings.HasSuffix(key, "/backup.info"):
+			body, err := w.MinIO.GetObject(ctx, lab.PlatformBucket, key)
+			if err != nil {
+				return err
+			}
+			s.Backups[strings.TrimSuffix(key, "/backup.info")] = statusOf(string(body))
+		}
+	}
+	return nil
+}
+
+// statusOf is the status line of a backup.info.
+func statusOf(body string) string {
+	for line := range strings.Lines(body) {
+		if status, found := strings.CutPrefix(strings.TrimSpace(line), "status="); found {
+			return status
+		}
+	}
+	return "none"
+}
+
+func (w *World) lookLeft(ctx context.Context, s *State) error {
+	client, err := w.client()
+	if err != nil {
+		return err
+	}
+	policies, err := client.AdmissionregistrationV1().ValidatingAdmissionPolicies().List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return fmt.Errorf("flipworld: policies: %w", err)
+	}
+	bindings, err := client.AdmissionregistrationV1().ValidatingAdmissionPolicyBindings().List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return fmt.Errorf("flipworld: bindings: %w", err)
+	}
+	maps, err := client.CoreV1().ConfigMaps("").List(ctx, metav1.ListOptions{LabelSelector: "app.kubernetes.io/managed-by=drctl"})
+	if err != nil {
+		return fmt.Errorf("flipworld: ConfigMaps: %w", err)
+	}
+	leases, err := client.CoordinationV1().Leases(lab.RecoveryNamespace).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return fmt.Errorf("flipworld: Leases: %w", err)
+	}
+	for _, object := range policies.Items {
+		s.Left = append(s.Left, "policy "+object.Name)
+	}
+	for _, object := range bindings.Items {
+		s.Left = append(s.Left, "binding "+object.Name)
+	}
+	for _, object := range maps.Items {
+		s.Left = append(s.Left, "ConfigMap "+object.Name)
+	}
+	for _, object := range leases.Items {
+		if strings.HasPrefix(object.Name, "drctl-") {
+			s.Left = append(s.Left, "Lease "+object.Name)
+		}
+	}
+	return nil
+}
+
+// Recovered judges a world after a recovery against how it was before: every loss or leftover is one
+// error. The old server is what the Cluster wrote to before.
+func (before *State) Recovered(after *State) error {
+	var all []error
+	wrong := func(ok bool, format string, args ...any) {
+		if !ok {
+			all = append(all, fmt.Errorf(format, args...))
+		}
+	}
+	wrong(after.Rows == before.Rows, "LOST: rows differ: %s of %s before, %s of %s after", before.Count, before.Rows, after.Count, after.Rows)
+	wrong(after.ClusterUID != before.ClusterUID, "the Cluster was not replaced")
+	wrong(after.Bootstrap == "initdb", "bootstrap is %q: it was not handed back", after.Bootstrap)
+	wrong(after.Server != before.Server && after.Server != "", "it still writes to %s", after.Server)
+	wrong(after.Instances == before.Instances, "instances are %d, were %d", after.Instances, before.Instances)
+	for claim, uid := range before.Claims {
+		wrong(after.Claims[claim] != "" && after.Claims[claim] != uid, "claim %s is %s, was %s", claim, after.Claims[claim], uid)
+	}
+	for volume, was := range before.Volumes {
+		bound := strings.Contains(was, string(corev1.VolumeBound))
+		wrong(!bound || after.Volumes[volume] == "Retain Released data", "LOST: old volume %s is %q, was %q", volume, after.Volumes[volume], was)
+	}
+	for backup, status := range before.Backups {
+		wrong(after.Backups[backup] == status, "LOST: backup %s is %q, was %q", backup, after.Backups[backup], status)
+	}
+	fresh := 0
+	for backup, status := range after.Backups {
+		if strings.Contains(backup, "/"+after.Server+"/") && status == "DONE" {
+			fresh++
+		}
+	}
+	wrong(fresh > 0, "no DONE backup stands under %s", after.Server)
+	wrong(after.Password == before.Password, "LOST: the superuser's password differs")
+	wrong(after.Suspended == before.Suspended, "ScheduledBackups are suspended: %v", after.Suspended)
+	wrong(len(after.Left) == 0, "left behind: %s", strings.Join(after.Left, ", "))
+	wrong(after.Remote != before.Remote, "nothing was pushed")
+	wrong(after.Local == "" || after.Local == after.Remote, "the checkout is at %s, the remote at %s", after.Local, after.Remote)
+	wrong(after.Dirty == "", "the checkout is dirty: %s", after.Dirty)
+	return errors.Join(all...)
+}
+
+// Untouched judges a world after an abort: all is as it was.
+func (before *State) Untouched(after *State) error {
+	var all []error
+	wrong := func(ok bool, format string, args ...any) {
+		if !ok {
+			all = append(all, fmt.Errorf(format, args...))
+		}
+	}
+	wrong(after.Rows == before.Rows, "LOST: rows differ: %s before, %s after", before.Count, after.Count)
+	wrong(after.ClusterUID == before.ClusterUID, "LOST: the Cluster was replaced")
+	wrong(after.Bootstrap == before.Bootstrap && after.Server == before.Server, "the Cluster is %s to %s, was %s to %s", after.Bootstrap, after.Server, before.Bootstrap, before.Server)
+	wrong(maps.Equal(after.Claims, before.Claims), "claims are %v, were %v", after.Claims, before.Claims)
+	wrong(maps.Equal(after.Volumes, before.Volumes), "volumes are %v, were %v", after.Volumes, before.Volumes)
+	wrong(maps.Equal(after.Backups, before.Backups), "backups are %v, were %v", after.Backups, before.Backups)
+	wrong(slices.Equal(after.Keeps, before.Keeps), "keep marks are %v, were %v", after.Keeps, before.Keeps)
+	wrong(after.Password == before.Password && after.SecretOwned == before.SecretOwned, "the superuser's Secret changed")
+	wrong(after.Suspended == before.Suspended, "ScheduledBackups are suspended: %v", after.Suspended)
+	wrong(len(after.Left) == 0, "left behind: %s", strings.Join(after.Left, ", "))
+	wrong(after.Remote == before.Remote, "something was pushed")
+	wrong(after.Local == before.Local && after.Dirty == "", "the checkout is at %s %s, was at %s", after.Local, after.Dirty, before.Local)
+	return errors.Join(all...)
+}
+
+// Lost reports whether a judgement found data gone, and not only something left undone.
+func Lost(err error) bool { return err != nil && strings.Contains(err.Error(), "LOST") }
+
+// Tidy removes what recoveries before this one left on purpose: old volumes and servers that nothing
+// needs, so that hundreds of recoveries fit one machine.
+func (w *World) Tidy(ctx context.Context) error {
+	client, err := w.client()
+	if err != nil {
+		return err
+	}
+	volumes, err := client.CoreV1().PersistentVolumes().List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return fmt.Errorf("flipworld: volumes: %w", err)
+	}
+	for _, volume := range volumes.Items {
+		if volume.Status.Phase != corev1.VolumeReleased {
+			continue
+		}
+		if err := client.CoreV1().PersistentVolumes().Delete(ctx, volume.Name, metav1.DeleteOptions{}); err != nil {
+			return fmt.Errorf("flipworld: remove volume %s: %w", volume.Name, err)
+		}
+		if err := os.RemoveAll(w.Provisioner.Folder(volume.Name)); err != nil {
+			return fmt.Errorf("flipworld: remove volume %s: %w", volume.Name, err)
+		}
+	}
+	return w.tidyServers(ctx)
+}
+
+func (w *World) tidyServers(ctx context.Context) error {
+	cluster, err := w.Cluster(ctx, lab.RecoveryCluster)
+	if err != nil {
+		return err
+	}
+	server := cluster.Spec.Backup.BarmanObjectStore.ServerName
+	inventory, err := w.Inventory(ctx)
+	if err != nil {
+		return err
+	}
+	for key := range inventory {
+		if strings.HasPrefix(key, "cnpg/immich/") && !strings.HasPrefix(key, filepath.Join("cnpg/immich", server)+"/") {
+			if err := w.MinIO.DeleteObject(ctx, lab.PlatformBucket, key); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
