@@ -69,6 +69,7 @@ func recoverRun(ctx context.Context, o *recoverOptions) error {
 	if use.Cluster == nil {
 		return needsCluster("recover")
 	}
+	use.Unfinished = f.Unfinished
 	done := f.Streams.Working("choosing the backup and checking what the recovery needs")
 	prepared, err := use.Prepare(ctx, o.Options)
 	done()

@@ -47,6 +47,7 @@ func revertRun(ctx context.Context, o *revertOptions) error {
 	if use.Cluster == nil {
 		return needsCluster("hand back")
 	}
+	use.Unfinished = f.Unfinished
 	prepared, err := use.PrepareRevert(ctx, f.Settings.Namespace(), o.name, o.verifySQL)
 	if err != nil {
 		return err

@@ -69,7 +69,7 @@ func completePlans(f *command.Factory, wanted func(operation.PlanView) bool) cob
 func plansRun(ctx context.Context, o *plansOptions) error {
 	f := o.factory
 	if o.id != "" {
-		view, err := f.Wiring.Plans().View(o.id)
+		view, err := planView(ctx, f, o.id)
 		if err != nil {
 			return err
 		}
@@ -82,10 +82,10 @@ func plansRun(ctx context.Context, o *plansOptions) error {
 		return err
 	}
 	done := f.Streams.Working("looking for plans in the cluster")
-	mirrored, fences, more := inCluster(ctx, f)
+	elsewhere, fences, more := inCluster(ctx, f, views)
 	done()
 	gaps = append(gaps, more...)
-	list := operation.NewList(merge(views, mirrored, o.all))
+	list := operation.NewList(append(wanted(views, o.all), elsewhere...))
 	names := make([]string, 0, len(list.Items))
 	for _, view := range list.Items {
 		names = append(names, view.ID)
@@ -100,39 +100,45 @@ func plansRun(ctx context.Context, o *plansOptions) error {
 	return f.Finish(gaps, nil)
 }
 
-// inCluster reads what the cluster knows; with --offline, or without any cluster, nothing.
-func inCluster(ctx context.Context, f *command.Factory) ([]operation.Plan, []command.StandingFence, recovery.Gaps) {
-	var gaps recovery.Gaps
-	mirror, err := f.Wiring.MirroredPlans(ctx)
-	if err != nil || mirror == nil {
-		gaps.Add("look for plans in the cluster", err)
-		return nil, nil, gaps
+// planView is a plan of this computer, else its copy in the cluster.
+func planView(ctx context.Context, f *command.Factory, id string) (operation.PlanView, error) {
+	view, err := f.Wiring.Plans().View(id)
+	if !errors.Is(err, recovery.ErrNotFound) {
+		return view, err
 	}
-	plans, err := mirror.List(ctx)
-	gaps.Add("look for plans in the cluster", err)
-	fences, err := f.Wiring.Fences(ctx)
-	gaps.Add("look for fences in the cluster", err)
-	return plans, fences, gaps
+	mirror, mirrorErr := f.Wiring.MirroredPlans(ctx)
+	if mirrorErr != nil || mirror == nil {
+		return view, errors.Join(err, mirrorErr)
+	}
+	plan, journal, mirrorErr := mirror.Load(ctx, id)
+	switch {
+	case errors.Is(mirrorErr, recovery.ErrNotFound):
+		return view, err
+	case mirrorErr != nil:
+		return view, mirrorErr
+	}
+	view, err = operation.NewView(plan, journal)
+	view.State = operation.PlanElsewhere
+	return view, err
 }
 
-// merge puts plans that only the cluster knows behind those of this computer.
-func merge(views []operation.PlanView, mirrored []operation.Plan, all bool) []operation.PlanView {
-	var items []operation.PlanView
-	known := map[string]bool{}
-	for _, view := range views {
-		known[view.ID] = true
-		if all || view.Unfinished() {
-			items = append(items, view)
-		}
+// inCluster reads what only the cluster knows; with --offline, or without any cluster, nothing.
+func inCluster(ctx context.Context, f *command.Factory, known []operation.PlanView) ([]operation.PlanView, []command.StandingFence, recovery.Gaps) {
+	elsewhere, gaps := f.PlansElsewhere(ctx, known)
+	mirror, err := f.Wiring.MirroredPlans(ctx)
+	if err != nil || mirror == nil {
+		return elsewhere, nil, gaps
 	}
-	for _, plan := range mirrored {
-		if known[plan.ID] {
-			continue
-		}
-		// Only its owner has the journal at hand; to list it, that it is unfinished is enough.
-		view, err := operation.NewView(plan, nil)
-		if err == nil {
-			view.State = "elsewhere"
+	fences, err := f.Wiring.Fences(ctx)
+	gaps.Add("look for fences in the cluster", err)
+	return elsewhere, fences, gaps
+}
+
+// wanted leaves out what is at its end, unless all are asked for.
+func wanted(views []operation.PlanView, all bool) []operation.PlanView {
+	var items []operation.PlanView
+	for _, view := range views {
+		if all || view.Unfinished() {
 			items = append(items, view)
 		}
 	}
@@ -148,18 +154,12 @@ func writePlans(w io.Writer, f *command.Factory, views []operation.PlanView) err
 		return err
 	}
 	for _, view := range views {
-		next := ""
-		switch {
-		case view.State == "elsewhere":
-			next = "drctl resume " + view.ID + " --takeover   (when " + view.CreatedBy + " cannot go on)"
-		case view.State == operation.PlanAborting:
-			next = "drctl abort " + view.ID
-		case view.Unfinished() && view.Abortable:
-			next = "drctl resume " + view.ID + ", or drctl abort " + view.ID
-		case view.Unfinished():
-			next = "drctl resume " + view.ID + "   (past the point of no return)"
-		default:
+		next := view.Next()
+		if next == "" {
 			continue
+		}
+		if view.State == operation.PlanUnfinished && !view.Abortable {
+			next += " (past the point of no return)"
 		}
 		if _, err := fmt.Fprintln(w, "next: "+next); err != nil {
 			return err
@@ -180,7 +180,7 @@ func stateTone(state string) ui.Tone {
 
 // at is the step where a plan stands.
 func at(view operation.PlanView) string {
-	if view.State == "elsewhere" {
+	if view.State == operation.PlanElsewhere {
 		return "?"
 	}
 	for i, step := range view.Steps {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/drctl/drctl/internal/cnpg"
+	"github.com/drctl/drctl/internal/operation"
 	"github.com/drctl/drctl/internal/recovery"
 )
 
@@ -23,4 +24,9 @@ type Flip struct {
 	Git     Git
 	Argo    Argo
 	Now     func() time.Time
+	// Unfinished are the plans that are not at their end, of this computer and of the cluster; nil where
+	// nobody keeps plans.
+	Unfinished func(ctx context.Context) ([]operation.PlanView, recovery.Gaps, error)
+	// inFlight is how long a request of a process that was killed may still arrive; 0 means 3 s.
+	inFlight time.Duration
 }

@@ -3,12 +3,10 @@ package flip
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
-	"github.com/drctl/drctl/internal/cnpg"
 	"github.com/drctl/drctl/internal/operation"
 	"github.com/drctl/drctl/internal/recovery"
 )
@@ -27,7 +25,7 @@ func (f *Flip) Prepare(ctx context.Context, o Options) (*Prepared, error) {
 		return nil, err
 	}
 	for _, stage := range []func(context.Context, Options, *Prepared) error{
-		f.findDatabase, f.checkGit, f.choose, f.checkArchive, f.previewGit, f.render, f.checkSurroundings, f.checkOperator,
+		f.findDatabase, f.refuseUnfinished, f.findLive, f.checkGit, f.choose, f.checkArchive, f.previewGit, f.render, f.checkSurroundings, f.checkOperator,
 	} {
 		if err := stage(ctx, o, out); err != nil {
 			return nil, err
@@ -39,71 +37,12 @@ func (f *Flip) Prepare(ctx context.Context, o Options) (*Prepared, error) {
 // PrepareRender chooses and renders, and asks no cluster about anything but the manifest.
 func (f *Flip) PrepareRender(ctx context.Context, o Options) (*Prepared, error) {
 	out := &Prepared{Params: &Params{NewName: o.NewName, TargetTime: o.TargetTime.UTC()}}
-	if err := f.findDatabase(ctx, o, out); err != nil {
-		return nil, err
-	}
-	if err := f.choose(ctx, o, out); err != nil {
-		return nil, err
-	}
-	if err := f.previewGit(ctx, o, out); err != nil {
-		return nil, err
+	for _, stage := range []func(context.Context, Options, *Prepared) error{f.findDatabase, f.findLive, f.choose, f.previewGit} {
+		if err := stage(ctx, o, out); err != nil {
+			return nil, err
+		}
 	}
 	return out, f.renderManifest(out)
-}
-
-// findDatabase finds the Cluster, live or in the tree or in the file.
-func (f *Flip) findDatabase(ctx context.Context, o Options, out *Prepared) error {
-	p := out.Params
-	name, namespace := o.Name, o.Namespace
-	if o.Manifest != nil {
-		given, err := f.FromManifest(ctx, o.Manifest)
-		if err != nil {
-			return err
-		}
-		name, namespace, p.Settled = given.Name, given.Namespace, o.Manifest
-		p.Namespace, p.Name, p.Store, p.WriteServer = given.Namespace, given.Name, given.Store, given.ServerName
-	}
-	db, gaps, err := f.Find(ctx, cnpg.BackupQuery{Name: name, Namespace: namespace})
-	switch {
-	case err == nil:
-		p.Namespace, p.Name, p.Store, p.WriteServer = db.Namespace, db.Name, db.Store, db.ServerName
-	case o.Manifest == nil || !errors.Is(err, recovery.ErrNotFound):
-		return err
-	}
-	for _, gap := range gaps {
-		out.warn(gap.Error())
-	}
-	return f.findLive(ctx, out)
-}
-
-func (f *Flip) findLive(ctx context.Context, out *Prepared) error {
-	p := out.Params
-	if f.Cluster == nil {
-		return nil
-	}
-	live, err := f.Cluster.Find(ctx, p.Namespace, p.Name)
-	if err != nil || live == nil {
-		if err == nil && !p.beside() {
-			out.warn("there is no live Cluster " + p.Namespace + "/" + p.Name + ": it is created from its manifest")
-		}
-		return err
-	}
-	if live.Deleting {
-		return &recovery.Problem{
-			What: "Cluster " + p.Namespace + "/" + p.Name + " is being deleted", Why: "somebody else, or an interrupted plan, is at it",
-			Next: "see drctl plans; else wait until it is gone and try again", Err: recovery.ErrConflict,
-		}
-	}
-	p.OldUID, p.OldManifest, p.OldPhase = live.UID, live.Manifest, live.Phase
-	p.StopDelaySeconds = int64(live.StopDelay.Seconds())
-	p.WriteServer = live.WriteServer
-	if p.Settled == nil {
-		p.Settled = live.Manifest
-	}
-	if live.Bootstrap == "recovery" {
-		out.warn("the live Cluster has bootstrap.recovery: an earlier recovery was not handed back (drctl cnpg revert " + p.Name + ")")
-	}
-	return nil
 }
 
 // choose picks the backup and the servers.

@@ -28,6 +28,9 @@ func (f *Flip) PrepareRevert(ctx context.Context, namespace, name, verifySQL str
 	if out.Params, err = f.expected(ctx, live, db); err != nil {
 		return nil, err
 	}
+	if err := f.refuseUnfinished(ctx, Options{}, out); err != nil {
+		return nil, err
+	}
 	p := out.Params
 	p.VerifySQL, p.OldPhase = verifySQL, live.Phase
 	if p.Settled, err = f.Render.Settled(live.Manifest, p.WriteServer); err != nil {

@@ -4,11 +4,9 @@ import (
 	"context"
 	"errors"
 	"strings"
-	"time"
 
 	"github.com/drctl/drctl/internal/operation"
 	"github.com/drctl/drctl/internal/recovery"
-	"github.com/drctl/drctl/internal/safeguard"
 )
 
 // commitStep writes the new server into the checkout and commits it. It is not pushed yet: a live
@@ -42,21 +40,44 @@ func (s commitStep) Apply(ctx context.Context, run *operation.Run) error {
 	if err != nil {
 		return err
 	}
-	_, err = git.Commit(ctx, run.Plan.ID, p.Namespace, p.Name, p.WriteServer, p.ArchiveServer)
-	return err
+	commit, err := git.Commit(ctx, run.Plan.ID, p.Namespace, p.Name, p.WriteServer, p.ArchiveServer)
+	if err != nil {
+		return err
+	}
+	// Where the operator made the change by hand it is not the plan's commit, and has no trailer.
+	return run.SetFact(ctx, factCommit, commit)
 }
 
-// Undo takes the commit back, found by its trailer: a crash may have come before the fact.
+// Undo takes the commit back, found by its trailer: a crash may have come before the fact, and the
+// operator's own commit is not ours to take back. A tree with other changes is left alone.
 func (s commitStep) Undo(ctx context.Context, run *operation.Run) error {
+	p, err := ParamsOf(run.Plan)
+	if err != nil {
+		return err
+	}
 	git, err := s.git()
 	if err != nil {
 		return err
 	}
 	commit, err := git.Committed(ctx, run.Plan.ID)
-	if err != nil || commit == "" {
+	if err != nil {
 		return err
 	}
-	return git.Undo(ctx, commit)
+	if commit == "" {
+		if _, err := git.Check(ctx); err != nil {
+			run.Report("the plan has no commit, and the GitOps tree is left as it is: %v", err)
+		}
+		return nil
+	}
+	err = git.Undo(ctx, commit)
+	if errors.Is(err, recovery.ErrUnsupported) {
+		// Somebody took it back with a commit of his own: then the change could be made again.
+		_, diff, previewErr := git.Preview(ctx, p.Namespace, p.Name, p.WriteServer, p.ArchiveServer)
+		if previewErr == nil && diff != "" {
+			return nil
+		}
+	}
+	return err
 }
 
 // git is the checkout; a plan that has a step in Git cannot go on without.
@@ -156,6 +177,15 @@ func (s retainStep) Undo(ctx context.Context, run *operation.Run) error {
 	if err != nil {
 		return err
 	}
+	// The volume of a Cluster that is going is still Bound, until its claim is gone.
+	live, err := s.Cluster.Find(ctx, p.Namespace, p.Name)
+	if err != nil {
+		return err
+	}
+	if live == nil || live.UID != p.OldUID || live.Deleting {
+		run.Report("the volumes stay on Retain: Cluster %s is not the one that they belong to, or is going", p)
+		return nil
+	}
 	var all error
 	for _, volume := range p.Volumes {
 		was, changed := run.Fact(factRetain + volume.Name)
@@ -249,58 +279,4 @@ func (f *Flip) suspend(ctx context.Context, run *operation.Run, suspended bool) 
 		return nil
 	}
 	return run.SetFact(ctx, factSchedules, "true")
-}
-
-// fenceLife is when a forgotten fence falls: an absent database is better than an empty one, so not
-// sooner.
-const fenceLife = 24 * time.Hour
-
-// fenceStep holds creation of the Cluster back for everybody but this plan.
-type fenceStep struct{ *Flip }
-
-func (s fenceStep) Observe(ctx context.Context, run *operation.Run) (operation.Observation, error) {
-	if !safeguard.Fence {
-		return done()
-	}
-	if _, proven := run.Fact(factFence); !proven {
-		return pending("not proven")
-	}
-	p, err := ParamsOf(run.Plan)
-	if err != nil {
-		return operation.Observation{}, err
-	}
-	standing, err := s.Fence.Standing(ctx, run.Plan.ID, p.Namespace, p.Name)
-	return doneWhen(standing, err, "the fence is gone")
-}
-
-func (s fenceStep) Apply(ctx context.Context, run *operation.Run) error {
-	p, err := ParamsOf(run.Plan)
-	if err != nil {
-		return err
-	}
-	if err := s.Fence.Up(ctx, run.Plan.ID, p.Namespace, p.Name, s.Now().Add(fenceLife)); err != nil {
-		return err
-	}
-	run.Report("proving that nobody else can create the Cluster")
-	if err := s.Fence.Prove(ctx, run.Plan.ID, p.Namespace, p.Name, p.Settled); err != nil {
-		return err
-	}
-	return run.SetFact(ctx, factFence, s.Now().UTC().Format(time.RFC3339))
-}
-
-func (s fenceStep) Undo(ctx context.Context, run *operation.Run) error {
-	p, err := ParamsOf(run.Plan)
-	if err != nil {
-		return err
-	}
-	return s.Fence.Down(ctx, run.Plan.ID, p.Namespace, p.Name)
-}
-
-// Renew moves the fence's end, as long as the plan has not lifted it itself.
-func (s fenceStep) Renew(ctx context.Context, run *operation.Run) error {
-	p, err := ParamsOf(run.Plan)
-	if err != nil || !safeguard.Fence || run.Started(stepLift) {
-		return err
-	}
-	return s.Fence.Up(ctx, run.Plan.ID, p.Namespace, p.Name, s.Now().Add(fenceLife))
 }

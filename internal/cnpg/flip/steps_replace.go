@@ -24,8 +24,11 @@ func (s deleteStep) Observe(ctx context.Context, run *operation.Run) (operation.
 	switch {
 	case err != nil:
 		return operation.Observation{}, err
-	case live == nil || live.PlanID == run.Plan.ID || (live.UID == p.OldUID && live.Deleting):
+	case live != nil && live.PlanID == run.Plan.ID:
 		return done()
+	case live == nil || (live.UID == p.OldUID && live.Deleting):
+		// Whoever deleted it: from here on there is no way back, and the journal has to say so.
+		return doneWhen(run.Started(run.Step.ID), nil, "somebody else deleted it")
 	case live.UID != p.OldUID:
 		return conflict("Cluster %s is not the one that the plan was made for: its UID is %s, not %s; "+
 			"drctl abort %s, look at it, and plan anew", p, live.UID, p.OldUID, run.Plan.ID)
@@ -58,11 +61,36 @@ func (s deleteStep) Happened(ctx context.Context, run *operation.Run) (bool, err
 	if err != nil {
 		return false, err
 	}
-	live, err := s.Cluster.Find(ctx, p.Namespace, p.Name)
-	if err != nil {
-		return false, err
+	return s.happensStill(ctx, func() (bool, error) {
+		live, err := s.Cluster.Find(ctx, p.Namespace, p.Name)
+		return err == nil && (live == nil || live.UID != p.OldUID || live.Deleting), err
+	})
+}
+
+// flightTime is how long a request of a process that was killed may still be on its way.
+const flightTime = 3 * time.Second
+
+// happensStill looks again and again, until a request that is still on its way would have arrived: one
+// look says only that it has not arrived yet.
+func (f *Flip) happensStill(ctx context.Context, look func() (bool, error)) (bool, error) {
+	flight := f.inFlight
+	if flight == 0 {
+		flight = flightTime
 	}
-	return live == nil || live.UID != p.OldUID || live.Deleting, nil
+	const looks = 6
+	for range looks {
+		if happened, err := look(); err != nil || happened {
+			return happened, err
+		}
+		timer := time.NewTimer(flight / looks)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return false, ctx.Err()
+		case <-timer.C:
+		}
+	}
+	return look()
 }
 
 // goneStep waits, kind by kind, until nothing of the old Cluster is left: the operator matches its
@@ -152,6 +180,21 @@ func (s createStep) Apply(ctx context.Context, run *operation.Run) error {
 		return nil
 	}
 	return err
+}
+
+// Happened tells abort whether the Cluster was created, where nothing had to be deleted for it.
+func (s createStep) Happened(ctx context.Context, run *operation.Run) (bool, error) {
+	p, err := ParamsOf(run.Plan)
+	if err != nil {
+		return false, err
+	}
+	if _, created := run.Fact(FactUID); created {
+		return true, nil
+	}
+	return s.happensStill(ctx, func() (bool, error) {
+		live, err := s.Cluster.Find(ctx, p.Namespace, p.cluster())
+		return live != nil && live.PlanID == run.Plan.ID, err
+	})
 }
 
 // Undo takes a copy away again. What replaces a database is past the point of no return.

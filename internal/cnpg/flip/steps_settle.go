@@ -2,7 +2,6 @@ package flip
 
 import (
 	"context"
-	"time"
 
 	"github.com/drctl/drctl/internal/operation"
 )
@@ -28,87 +27,6 @@ func (s pushStep) Apply(ctx context.Context, run *operation.Run) error {
 	}
 	commit, _ := run.Fact(factCommit)
 	return git.Push(ctx, commit)
-}
-
-// backupStep takes a backup through CloudNativePG: a last one of the old Cluster, or the first of the
-// new one.
-type backupStep struct {
-	*Flip
-	final bool
-}
-
-// backupName is unique to the plan, so that a resumed run finds its own.
-func (s backupStep) backupName(run *operation.Run) string {
-	if s.final {
-		return run.Plan.ID + "-final"
-	}
-	return run.Plan.ID + "-first"
-}
-
-func (s backupStep) Observe(ctx context.Context, run *operation.Run) (operation.Observation, error) {
-	p, err := ParamsOf(run.Plan)
-	if err != nil {
-		return operation.Observation{}, err
-	}
-	objects, err := s.Cluster.BackupObjects(ctx, p.Namespace, p.Name)
-	if err != nil {
-		return operation.Observation{}, err
-	}
-	for _, object := range objects {
-		if object.Name != s.backupName(run) {
-			continue
-		}
-		switch object.Phase {
-		case "completed":
-			return done()
-		case "failed":
-			return conflict("Backup %s failed: %s; delete it (kubectl -n %s delete backups.postgresql.cnpg.io %s) and drctl resume %s",
-				object.Name, object.Error, p.Namespace, object.Name, run.Plan.ID)
-		}
-		return pending("Backup %s is %s", object.Name, orUnknown(object.Phase))
-	}
-	return pending("no Backup yet")
-}
-
-func orUnknown(phase string) string {
-	if phase == "" {
-		return "waiting for the operator"
-	}
-	return phase
-}
-
-func (s backupStep) Apply(ctx context.Context, run *operation.Run) error {
-	p, err := ParamsOf(run.Plan)
-	if err != nil {
-		return err
-	}
-	return s.Cluster.RequestBackup(ctx, p.Namespace, p.Name, s.backupName(run), run.Plan.ID)
-}
-
-// Undo leaves a final backup where it is: it harms nobody.
-func (s backupStep) Undo(context.Context, *operation.Run) error { return nil }
-
-// proveBackupsStep ends once the new Cluster is proven to be backed up itself.
-type proveBackupsStep struct {
-	*Flip
-}
-
-// WaitOnly reports that the step only waits.
-func (proveBackupsStep) WaitOnly() bool { return true }
-
-// Apply has nothing to do.
-func (proveBackupsStep) Apply(context.Context, *operation.Run) error { return nil }
-
-func (s proveBackupsStep) Observe(ctx context.Context, run *operation.Run) (operation.Observation, error) {
-	p, err := ParamsOf(run.Plan)
-	if err != nil {
-		return operation.Observation{}, err
-	}
-	checks, err := s.proveBackups(ctx, expectation{params: p})
-	if err != nil {
-		return operation.Observation{}, err
-	}
-	return concluded(checks), nil
 }
 
 // remoteStep waits for nobody: either the remote names the new server, or the plan stops here and says
@@ -231,26 +149,6 @@ func (s handBackStep) Apply(ctx context.Context, run *operation.Run) error {
 	return s.Cluster.AdmitAsGitOps(ctx, manifest)
 }
 
-// liftStep takes the fence down.
-type liftStep struct{ *Flip }
-
-func (s liftStep) Observe(ctx context.Context, run *operation.Run) (operation.Observation, error) {
-	p, err := ParamsOf(run.Plan)
-	if err != nil {
-		return operation.Observation{}, err
-	}
-	standing, err := s.Fence.Standing(ctx, run.Plan.ID, p.Namespace, p.Name)
-	return doneWhen(!standing, err, "the fence stands")
-}
-
-func (s liftStep) Apply(ctx context.Context, run *operation.Run) error {
-	p, err := ParamsOf(run.Plan)
-	if err != nil {
-		return err
-	}
-	return s.Fence.Down(ctx, run.Plan.ID, p.Namespace, p.Name)
-}
-
 // syncStep asks Argo CD for exactly the commit that names the new server: it may have given up
 // meanwhile, and does not come back by itself.
 type syncStep struct{ *Flip }
@@ -323,13 +221,4 @@ func (s schedulesStep) Observe(ctx context.Context, run *operation.Run) (operati
 
 func (s schedulesStep) Apply(ctx context.Context, run *operation.Run) error {
 	return s.suspend(ctx, run, false)
-}
-
-// since gives how long ago a fact's time was; zero when there is none.
-func since(now time.Time, fact string) time.Duration {
-	then, err := time.Parse(time.RFC3339, fact)
-	if err != nil {
-		return 0
-	}
-	return now.Sub(then)
 }

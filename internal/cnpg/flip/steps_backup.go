@@ -1,0 +1,88 @@
+package flip
+
+import (
+	"context"
+
+	"github.com/drctl/drctl/internal/operation"
+)
+
+// backupStep takes a backup through CloudNativePG: a last one of the old Cluster, or the first of the
+// new one.
+type backupStep struct {
+	*Flip
+	final bool
+}
+
+// backupName is unique to the plan, so that a resumed run finds its own.
+func (s backupStep) backupName(run *operation.Run) string {
+	if s.final {
+		return run.Plan.ID + "-final"
+	}
+	return run.Plan.ID + "-first"
+}
+
+func (s backupStep) Observe(ctx context.Context, run *operation.Run) (operation.Observation, error) {
+	p, err := ParamsOf(run.Plan)
+	if err != nil {
+		return operation.Observation{}, err
+	}
+	objects, err := s.Cluster.BackupObjects(ctx, p.Namespace, p.Name)
+	if err != nil {
+		return operation.Observation{}, err
+	}
+	for _, object := range objects {
+		if object.Name != s.backupName(run) {
+			continue
+		}
+		switch object.Phase {
+		case "completed":
+			return done()
+		case "failed":
+			return conflict("Backup %s failed: %s; delete it (kubectl -n %s delete backups.postgresql.cnpg.io %s) and drctl resume %s",
+				object.Name, object.Error, p.Namespace, object.Name, run.Plan.ID)
+		}
+		return pending("Backup %s is %s", object.Name, orUnknown(object.Phase))
+	}
+	return pending("no Backup yet")
+}
+
+func orUnknown(phase string) string {
+	if phase == "" {
+		return "waiting for the operator"
+	}
+	return phase
+}
+
+func (s backupStep) Apply(ctx context.Context, run *operation.Run) error {
+	p, err := ParamsOf(run.Plan)
+	if err != nil {
+		return err
+	}
+	return s.Cluster.RequestBackup(ctx, p.Namespace, p.Name, s.backupName(run), run.Plan.ID)
+}
+
+// Undo leaves a final backup where it is: it harms nobody.
+func (s backupStep) Undo(context.Context, *operation.Run) error { return nil }
+
+// proveBackupsStep ends once the new Cluster is proven to be backed up itself.
+type proveBackupsStep struct {
+	*Flip
+}
+
+// WaitOnly reports that the step only waits.
+func (proveBackupsStep) WaitOnly() bool { return true }
+
+// Apply has nothing to do.
+func (proveBackupsStep) Apply(context.Context, *operation.Run) error { return nil }
+
+func (s proveBackupsStep) Observe(ctx context.Context, run *operation.Run) (operation.Observation, error) {
+	p, err := ParamsOf(run.Plan)
+	if err != nil {
+		return operation.Observation{}, err
+	}
+	checks, err := s.proveBackups(ctx, expectation{params: p})
+	if err != nil {
+		return operation.Observation{}, err
+	}
+	return concluded(checks), nil
+}
