@@ -60,7 +60,8 @@ func (f File) validate() error {
 	for _, url := range []string{f.Repo, f.DestinationPath, f.EndpointURL} {
 		_, rest, found := strings.Cut(url, "://")
 		authority, _, _ := strings.Cut(rest, "/")
-		if user, _, at := strings.Cut(authority, "@"); found && at && strings.Contains(user, ":") {
+		// The last @ ends the user's part: a name or a password may hold one itself.
+		if end := strings.LastIndex(authority, "@"); found && end >= 0 && strings.Contains(authority[:end], ":") {
 			return fmt.Errorf("an address holds a password, which belongs into the environment or a password file: %w", recovery.ErrUsage)
 		}
 	}

@@ -27,6 +27,7 @@ func TestParse(t *testing.T) {
 		{name: "a key twice", content: "repo: /a\nrepo: /b\n", err: recovery.ErrUsage, says: "already set"},
 		{name: "a list", content: "repo: [a]\n", err: recovery.ErrUsage},
 		{name: "a password in an address", content: "repo: s3://user:CANARY@bucket/x\n", err: recovery.ErrUsage, says: "holds a password"},
+		{name: "a password behind a user with an @", content: "repo: s3://user@corp:CANARY@bucket/x\n", err: recovery.ErrUsage, says: "holds a password"},
 		{name: "binary", content: "repo: a\x00b\n", err: recovery.ErrDamaged},
 		{name: "too long", content: strings.Repeat("#", mostBytes+1), err: recovery.ErrDamaged},
 	}
