@@ -1,6 +1,7 @@
 // Package cloudnativepg reads CloudNativePG Clusters as far as recovery is concerned: the server and S3
-// path they write backups to, the servers they can recover from, and what is wrong with either. It knows
-// both shapes, the in-tree barmanObjectStore and the barman-cloud plugin with its ObjectStore.
+// path they write backups to, the servers they can recover from, and what is wrong with either. It makes
+// the Cluster that recovers, the patches that hand it back to Git, and knows what a recovery's log means.
+// It knows both shapes, the in-tree barmanObjectStore and the barman-cloud plugin with its ObjectStore.
 //
 // It must not import other packages of drctl than recovery. The objects come from whoever can list
 // them: a live cluster or a GitOps tree.

@@ -68,6 +68,10 @@ func RenderRecovery(manifest *unstructured.Unstructured, o RecoveryOptions) (*un
 		warnings = append(warnings, setBeside(rendered, o.NewName)...)
 	} else if err := setWriteServer(rendered, cluster, o.ArchiveServer); err != nil {
 		return nil, nil, err
+	} else if Bootstrap(manifest) == "" && len(cluster.Spec.ExternalClusters) == 0 {
+		// Proven on the real webhooks: nothing in such a manifest collides with the recovery.
+		warnings = append(warnings, fmt.Sprintf("the manifest has no spec.bootstrap, so CloudNativePG does not refuse it while the recovery runs, and Argo CD would bring the old server back: put bootstrap.initdb into Git first (%s)",
+			applicationOf(cluster)))
 	}
 	setMark(rendered, o.PlanID)
 	return rendered, warnings, nil
@@ -156,6 +160,11 @@ type application struct {
 	database, owner, secret string
 	// invented: the manifest names none, and the Cluster has none.
 	invented bool
+}
+
+// String is the application as initdb names it.
+func (a application) String() string {
+	return fmt.Sprintf("database: %s, owner: %s", a.database, a.owner)
 }
 
 // applicationOf applies the defaults of initdb, so that the recovery does not get other ones.

@@ -173,6 +173,20 @@ func TestRenderRecoveryRefuses(t *testing.T) {
 	}
 }
 
+func TestRenderRecoveryWarnsOfAManifestThatNothingHoldsBack(t *testing.T) {
+	without := parse(t, strings.Replace(small, "bootstrap: {initdb: {database: some, owner: some}}", "", 1))
+	_, warnings, err := RenderRecovery(without, chosen())
+	require.NoError(t, err)
+	require.Len(t, warnings, 1)
+	require.Contains(t, warnings[0], "put bootstrap.initdb into Git first (database: app, owner: app)")
+	_, warnings, err = RenderRecovery(without, beside(chosen()))
+	require.NoError(t, err)
+	require.Empty(t, warnings)
+	_, warnings, err = RenderRecovery(parse(t, small), chosen())
+	require.NoError(t, err)
+	require.Empty(t, warnings)
+}
+
 func TestWriteServerAndBootstrap(t *testing.T) {
 	server, plugin, err := WriteServer(cluster(t, "render.yaml", "media"))
 	require.NoError(t, err)
