@@ -22,10 +22,10 @@ type RangeStore interface {
 	GetRange(ctx context.Context, bucket, key string, offset, length int64) ([]byte, error)
 }
 
-// CheckReadable reads the first bytes of every file that a recovery needs and that it can name: all
-// data files of the backup, its backup.info, the first and the last WAL segment, and each .history file
-// on the way. Some S3 servers list what they cannot serve. A file whose beginning is not what its name
-// says is ErrDamaged.
+// CheckReadable reads the first bytes of the files that a recovery needs: all data files of the backup,
+// the first and the last WAL segment that make it consistent, and the last one that recovery reaches; and
+// the whole of backup.info and of each .history file on the way. Some S3 servers list what they cannot
+// serve. A file that does not begin as its name says is ErrDamaged.
 //
 // The server is the one of o.Servers; backup and reach are from ReadLineage or ReadReach.
 func CheckReadable(ctx context.Context, store RangeStore, o Options, backup recovery.Backup, reach Reach) error {
@@ -77,7 +77,17 @@ func (d *destination) neededFiles(ctx context.Context, server, folder string, ba
 	return objects, nil
 }
 
+// checkBeginning reads the beginning of a file, or the whole of the two kinds of text.
 func (d *destination) checkBeginning(ctx context.Context, store RangeStore, object recovery.Object) error {
+	base := object.Key[strings.LastIndexByte(object.Key, '/')+1:]
+	if base == "backup.info" {
+		_, err := d.readInfo(ctx, object.Key)
+		return err
+	}
+	if name, ok := ParseWALName(base); ok && name.Kind == History {
+		_, err := d.readHistory(ctx, object.Key)
+		return err
+	}
 	if err := d.enter(ctx); err != nil {
 		return err
 	}

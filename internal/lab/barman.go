@@ -105,6 +105,19 @@ func (s *Stack) BarmanKeep(ctx context.Context, b BarmanServer, backupID, target
 	return err
 }
 
+// BarmanKeepStatus is what barman-cloud-backup-keep says of a backup: "Keep: full", "Keep: nokeep".
+func (s *Stack) BarmanKeepStatus(ctx context.Context, b BarmanServer, backupID string) (string, error) {
+	if missing := missingBarman(); len(missing) > 0 {
+		return "", missingPackages(missing)
+	}
+	dir, err := s.Dir("barman")
+	if err != nil {
+		return "", err
+	}
+	out, err := b.run(ctx, &postgresAccount{}, dir, "barman-cloud-backup-keep", append(b.flags(false), "--status", b.DestinationPath, b.ServerName, backupID)...)
+	return strings.TrimSpace(string(out)), err
+}
+
 func (b *BarmanServer) run(ctx context.Context, account *postgresAccount, dir, program string, args ...string) ([]byte, error) {
 	path, err := exec.LookPath(program)
 	if err != nil {

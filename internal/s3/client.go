@@ -155,7 +155,7 @@ func systemRoots() *x509.CertPool {
 	return roots
 }
 
-// retryer asks again after 5xx answers, SlowDown and broken connections, a bounded number of times.
+// retryer asks again after 5xx answers, 429, SlowDown and broken connections, a bounded number of times.
 // The SDK's own token bucket is off: with hundreds of requests in flight it would give up on the last
 // ones without a second try.
 func retryer(pause time.Duration) aws.Retryer {
@@ -164,7 +164,10 @@ func retryer(pause time.Duration) aws.Retryer {
 		o.MaxBackoff = pause
 		o.Backoff = retry.NewExponentialJitterBackoff(pause)
 		o.RateLimiter = ratelimit.None
-		o.Retryables = append([]retry.IsErrorRetryable{retry.IsErrorRetryableFunc(brokenAnswer)}, o.Retryables...)
+		o.Retryables = append([]retry.IsErrorRetryable{
+			retry.IsErrorRetryableFunc(brokenAnswer),
+			retry.RetryableHTTPStatusCode{Codes: map[int]struct{}{http.StatusTooManyRequests: {}}},
+		}, o.Retryables...)
 	})
 }
 
