@@ -32,7 +32,8 @@ func (r *Repo) Commit(ctx context.Context, paths []string, message string) (stri
 	deadline := time.Now().Add(r.patience)
 	for {
 		commit, err := r.commitOnce(ctx, what, paths, message)
-		if !(isLocked(err) || isOvertaken(err)) || time.Now().After(deadline) {
+		again := isLocked(err) || isOvertaken(err)
+		if !again || time.Now().After(deadline) {
 			var known *recovery.Problem
 			if err == nil || errors.As(err, &known) {
 				return commit, err

@@ -1,6 +1,7 @@
 package git
 
 import (
+	"context"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -85,6 +86,29 @@ func TestCommitRefused(t *testing.T) {
 	require.ErrorIs(t, problem(t, err), recovery.ErrNotFound)
 	_, err = repo.Commit(t.Context(), nil, "x")
 	require.Error(t, err)
+}
+
+// TestCommitCancelled: a git that is told to end leaves no lock behind.
+func TestCommitCancelled(t *testing.T) {
+	repo, _ := checkout(t)
+	write(t, repo.top, "a.yaml", "server: v2\n")
+	begun := filepath.Join(t.TempDir(), "begun")
+	hook(t, filepath.Join(repo.top, ".git"), "pre-commit", "touch "+begun+"; exec sleep 2\n")
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		for ctx.Err() == nil {
+			if _, err := os.Stat(begun); err == nil {
+				cancel()
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+	}()
+	_, err := repo.Commit(ctx, []string{"a.yaml"}, Message("x", "", "p"))
+	require.ErrorIs(t, err, context.Canceled)
+	require.NoFileExists(t, filepath.Join(repo.top, ".git", "index.lock"))
+	require.NoError(t, os.Remove(filepath.Join(repo.top, ".git", "hooks", "pre-commit")))
+	_, err = repo.Commit(t.Context(), []string{"a.yaml"}, Message("x", "", "p"))
+	require.NoError(t, err)
 }
 
 func TestFindCommit(t *testing.T) {

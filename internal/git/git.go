@@ -23,7 +23,7 @@ const (
 	// PlanTrailer is the trailer by which a commit of drctl is found again.
 	PlanTrailer = "Drctl-Plan"
 	// killDelay is how long git may take to end, and to remove its lock files, once it was told to.
-	killDelay = 10 * time.Second
+	killDelay = 3 * time.Second
 	// lockPatience is how long another git in the same checkout is waited for. It may be one that an
 	// earlier drctl started and that outlived it.
 	lockPatience = 5 * time.Second

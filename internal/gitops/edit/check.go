@@ -27,7 +27,7 @@ type built struct {
 func buildTree(ctx context.Context, root string, target Target) (*built, error) {
 	tree, gaps, err := gitops.Open(ctx, root)
 	if err != nil {
-		return nil, err //nolint:wrapcheck // It says what and why.
+		return nil, err
 	}
 	b := &built{objects: tree.All()}
 	for _, gap := range gaps {

@@ -22,7 +22,6 @@ type planner struct {
 	warnings         []string
 	matched          bool
 	decides          bool
-	alreadyTo        bool
 	inserted         bool
 	shape            shape
 }

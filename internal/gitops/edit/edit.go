@@ -108,10 +108,9 @@ type outcome struct {
 	splices  []splice // in places of the old content, in order
 	changes  []Change
 	warnings []string
-	// decides is set when the text says which server the target writes to; alreadyTo when it is the new one.
-	decides, alreadyTo bool
-	inserted           bool
-	shape              shape
+	// decides is set when the text says which server the target writes to; inserted when a line is to say it.
+	decides, inserted bool
+	shape             shape
 }
 
 // edit changes one text: the documents of the target in it.
@@ -141,7 +140,7 @@ type change struct {
 // make applies what was planned. Each edit must give the tree that is intended, to the node; a supposed
 // comment that changes the tree stood within a value, and is left out.
 func (p *planner) make(whole text, docs []document) (outcome, error) {
-	made := outcome{decides: p.decides, alreadyTo: p.alreadyTo, inserted: p.inserted, shape: p.shape, warnings: p.warnings}
+	made := outcome{decides: p.decides, inserted: p.inserted, shape: p.shape, warnings: p.warnings}
 	var accepted []change
 	if !p.commentsOnly {
 		accepted = p.values

@@ -29,8 +29,9 @@ type treeFile struct {
 func readTree(ctx context.Context, root string) ([]treeFile, error) {
 	var files []treeFile
 	err := walk(ctx, root, func(path string, item fs.DirEntry) error {
+		isManifest := isYAML(path) || isKustomization(path)
 		info, err := item.Info()
-		if err != nil || !item.Type().IsRegular() || info.Size() > maxBytes || !(isYAML(path) || isKustomization(path)) {
+		if err != nil || !isManifest || !item.Type().IsRegular() || info.Size() > maxBytes {
 			return err
 		}
 		content, err := os.ReadFile(filepath.Join(root, path))

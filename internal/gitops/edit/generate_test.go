@@ -185,7 +185,7 @@ func (g *generator) server(key string) (text, want string) {
 func (g *generator) inTreeStore(column int) {
 	if !g.absent && g.maybe(25) {
 		text, want := g.server("serverName")
-		head, tail := "backup: {retentionPolicy: 14d, barmanObjectStore: {destinationPath: s3://a/b, ", ", wal: {compression: gzip}}}"
+		head, tail := "backup: {retentionPolicy: 14d, barmanObjectStore: {destinationPath: s3://a/b, x: "+pick(g, "plain", "'ü 日本'")+", ", ", wal: {compression: gzip}}}"
 		g.both(column, head+text+tail, head+want+tail)
 		return
 	}

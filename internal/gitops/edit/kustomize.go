@@ -85,7 +85,6 @@ func (p *planner) nested(d *document, node *yaml.Node, selected bool) error {
 		return err
 	}
 	p.decides = p.decides || inner.decides
-	p.alreadyTo = p.alreadyTo || inner.alreadyTo
 	p.inserted = p.inserted || inner.inserted
 	if inner.decides {
 		p.shape = inner.shape
@@ -150,7 +149,6 @@ func (p *planner) jsonPatchOf(d *document) error {
 		}
 		p.decides, p.shape = true, form
 		if value.value.Kind == yaml.ScalarNode && value.value.Value == p.to {
-			p.alreadyTo = true
 			continue
 		}
 		if err := p.replace(d, value.value, strings.Join(append([]string{path}, rest...), "/")); err != nil {

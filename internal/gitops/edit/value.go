@@ -24,7 +24,6 @@ func (p *planner) writeServer(d *document, write store) error {
 		p.inserted = true
 		return p.insert(d, write)
 	case server.value.Kind == yaml.ScalarNode && server.value.Value == p.to:
-		p.alreadyTo = true
 		return nil
 	}
 	return p.replace(d, server.value, write.path+"."+serverName)
