@@ -220,8 +220,8 @@ func (p *planner) pluginEntry(d *document, spec *yaml.Node) (*yaml.Node, error) 
 			continue
 		}
 		p.shape = plugin
-		if item.Kind == yaml.AliasNode || (item.Anchor != "" && d.aliased[item.Anchor]) {
-			return nil, &reason{line: d.source.lineOf(item), text: "the plugin's entry is shared through an anchor"}
+		if item.Kind == yaml.AliasNode {
+			return nil, &reason{line: d.source.lineOf(item), text: "the plugin's entry is an alias of an anchor"}
 		}
 		if entry != nil {
 			return nil, &reason{line: d.source.lineOf(item), text: "the plugin is listed twice"}

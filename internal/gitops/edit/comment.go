@@ -113,9 +113,9 @@ func (p *planner) commentedBlock(d *document, b block, write store) {
 // warnUnread names a block that does not parse and that seems to name a server.
 func (p *planner) warnUnread(d *document, b block) {
 	for i, line := range d.source.text.lines[b.start:b.end] {
-		if strings.Contains(line, serverName) && strings.Contains(line, p.from) {
-			p.warnings = append(p.warnings, fmt.Sprintf("line %d: the comment there names the server %s and is no YAML: set it to %s by hand",
-				d.source.first+b.start+i+1, p.from, p.to))
+		if strings.Contains(line, serverName+":") && !strings.Contains(line, p.to) {
+			p.warnings = append(p.warnings, fmt.Sprintf("line %d: the comment there names a server and can't be read as YAML for itself: set it to %s by hand",
+				d.source.first+b.start+i+1, p.to))
 		}
 	}
 }

@@ -3,6 +3,7 @@ package edit
 import (
 	"errors"
 	"io"
+	"slices"
 	"strings"
 
 	"sigs.k8s.io/kustomize/kyaml/yaml"
@@ -12,8 +13,9 @@ import (
 type document struct {
 	source source
 	root   *yaml.Node // nil for an empty one
-	// aliased are the anchors that an alias refers to.
-	aliased map[string]bool
+	// aliased are the anchors that an alias refers to; merged are those that are only taken into mappings
+	// with a serverName of their own, which is the one that counts there.
+	aliased, merged map[string]bool
 	// broken is set when it does not parse.
 	broken error
 }
@@ -53,7 +55,7 @@ func parse(part source) []document {
 		if err != nil {
 			return append(found, document{source: part, broken: err})
 		}
-		parsed := document{source: part, aliased: map[string]bool{}}
+		parsed := document{source: part, aliased: map[string]bool{}, merged: map[string]bool{}}
 		if len(root.Content) == 1 {
 			parsed.root = root.Content[0]
 		}
@@ -69,9 +71,40 @@ func (d *document) collectAliases(node *yaml.Node) {
 	if node.Kind == yaml.AliasNode {
 		d.aliased[node.Value] = true
 	}
-	for _, child := range node.Content {
+	hasOwn := node.Kind == yaml.MappingNode && slices.ContainsFunc(node.Content, func(n *yaml.Node) bool { return n.Value == serverName })
+	for i, child := range node.Content {
+		if hasOwn && i%2 == 1 && child.Kind == yaml.AliasNode && node.Content[i-1].ShortTag() == yaml.MergeTag {
+			d.merged[child.Value] = true
+			continue
+		}
 		d.collectAliases(child)
 	}
+}
+
+// sharedBy is the anchor through which a change in the mapping that holds serverName would change another
+// place too; empty when there is none.
+func (d *document) sharedBy(holder *yaml.Node) string {
+	var look func(node *yaml.Node) (anchor string, found bool)
+	look = func(node *yaml.Node) (string, bool) {
+		if node == holder {
+			if d.aliased[node.Anchor] {
+				return node.Anchor, true
+			}
+			return "", true
+		}
+		for _, child := range node.Content {
+			anchor, found := look(child)
+			if found && anchor == "" && (d.aliased[node.Anchor] || d.merged[node.Anchor]) {
+				anchor = node.Anchor
+			}
+			if found {
+				return anchor, true
+			}
+		}
+		return "", false
+	}
+	anchor, _ := look(d.root)
+	return anchor
 }
 
 // read gives a value of a mapping for looking only: through aliases, nil when it is not there.
@@ -117,7 +150,7 @@ func isNull(node *yaml.Node) bool {
 type field struct{ key, value *yaml.Node }
 
 // field gives a pair that may be changed in place; no value when it is not there or null. What would
-// make the text in place not the one that counts, or shared, is a reason: aliases, merge keys, keys given twice.
+// make the text in place not the one that counts is a reason: aliases, merge keys, keys given twice.
 func (d *document) field(mapping *yaml.Node, key string) (field, error) {
 	if isNull(mapping) {
 		return field{}, nil
@@ -146,8 +179,6 @@ func (d *document) field(mapping *yaml.Node, key string) (field, error) {
 		return field{}, nil
 	case found.value.Kind == yaml.AliasNode:
 		return field{}, &reason{line: d.source.lineOf(found.value), text: key + " is an alias of an anchor"}
-	case found.value.Anchor != "" && d.aliased[found.value.Anchor]:
-		return field{}, &reason{line: d.source.lineOf(found.value), text: key + " is an anchor that an alias refers to"}
 	case isNull(found.value):
 		return field{key: found.key}, nil
 	}

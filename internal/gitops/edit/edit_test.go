@@ -107,6 +107,17 @@ func TestChangesSayWhere(t *testing.T) {
 	}, paths)
 }
 
+// TestCommentsThatCannotBeRead are named, since the next recovery by hand would read them.
+func TestCommentsThatCannotBeRead(t *testing.T) {
+	content := "apiVersion: postgresql.cnpg.io/v1\nkind: Cluster\nmetadata: {name: immich-database}\nspec:\n" +
+		"  # externalClusters:\n  # - name: x\n  #   barmanObjectStore: {<<: *store, serverName: immich-database-v1}\n" +
+		"  backup: {barmanObjectStore: {serverName: immich-database-v1}}\n"
+	result, err := SetServer([]byte(content), immich(), from, to)
+	require.NoError(t, err)
+	require.Len(t, result.Changes, 1)
+	require.Equal(t, []string{"line 7: the comment there names a server and can't be read as YAML for itself: set it to immich-database-v2 by hand"}, result.Warnings)
+}
+
 // TestDefaultServer inserts the line that was not there, in the indentation of its neighbours.
 func TestDefaultServer(t *testing.T) {
 	head := "apiVersion: postgresql.cnpg.io/v1\nkind: Cluster\nmetadata: {name: immich-database}\nspec:\n"

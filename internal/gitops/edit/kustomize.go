@@ -94,6 +94,9 @@ func (p *planner) nested(d *document, node *yaml.Node, selected bool) error {
 		return nil
 	}
 	at, ok := blockSource(d.source, node)
+	if d.sharedBy(node) != "" {
+		return &reason{line: d.source.lineOf(node), text: "the patch is shared through an anchor", shape: inner.shape}
+	}
 	if !ok {
 		return &reason{line: d.source.lineOf(node), text: "the patch is no block of lines begun with |", shape: inner.shape}
 	}
@@ -151,7 +154,7 @@ func (p *planner) jsonPatchOf(d *document) error {
 		if value.value.Kind == yaml.ScalarNode && value.value.Value == p.to {
 			continue
 		}
-		if err := p.replace(d, value.value, strings.Join(append([]string{path}, rest...), "/")); err != nil {
+		if err := p.replace(d, operation, value.value, strings.Join(append([]string{path}, rest...), "/")); err != nil {
 			return err
 		}
 	}

@@ -26,12 +26,15 @@ func (p *planner) writeServer(d *document, write store) error {
 	case server.value.Kind == yaml.ScalarNode && server.value.Value == p.to:
 		return nil
 	}
-	return p.replace(d, server.value, write.path+"."+serverName)
+	return p.replace(d, write.mapping, server.value, write.path+"."+serverName)
 }
 
-// replace plans the change of a scalar that is `from`, in its own style of quotes.
-func (p *planner) replace(d *document, node *yaml.Node, path string) error {
+// replace plans the change of a scalar that is `from`, in its own style of quotes; holder is its mapping.
+func (p *planner) replace(d *document, holder, node *yaml.Node, path string) error {
 	refuse := func(text string) error { return &reason{line: d.source.lineOf(node), text: text} }
+	if anchor := d.sharedBy(holder); anchor != "" || d.aliased[node.Anchor] {
+		return refuse("it is shared through the anchor " + anchor + node.Anchor)
+	}
 	if node.Kind != yaml.ScalarNode {
 		return refuse("serverName is no text")
 	}
@@ -50,8 +53,12 @@ func (p *planner) replace(d *document, node *yaml.Node, path string) error {
 	}
 	written := quote + p.from + quote
 	line, start, ok := d.source.at(node)
+	if ok && node.Anchor != "" {
+		rest := strings.TrimPrefix(d.source.text.lines[line][start:], "&"+node.Anchor)
+		start = len(d.source.text.lines[line]) - len(strings.TrimLeft(rest, " \t"))
+	}
 	if !ok || !strings.HasPrefix(d.source.text.lines[line][start:], written) {
-		return refuse("serverName is written with escapes, over several lines or with an anchor")
+		return refuse("serverName is written with escapes or over several lines")
 	}
 	if quote == "" && needsQuotes(p.to) {
 		quote = `"`
@@ -75,6 +82,9 @@ func (p *planner) add(d *document, s splice, path, old string, intend func()) {
 // insert plans a serverName where there is none: a line behind the mapping's key, or a first pair in braces.
 func (p *planner) insert(d *document, into store) error {
 	refuse := func(text string) error { return &reason{line: d.source.lineOf(into.key), text: text} }
+	if anchor := d.sharedBy(into.mapping); anchor != "" {
+		return refuse("it is shared through the anchor " + anchor)
+	}
 	path, value := into.path+"."+serverName, p.to
 	style := yaml.Style(0)
 	if needsQuotes(value) {
@@ -137,10 +147,8 @@ func (p *planner) leftovers(d *document, spec *yaml.Node, write store) {
 }
 
 func (p *planner) leftover(d *document, reads store) error {
-	for _, node := range []*yaml.Node{reads.mapping, reads.key} {
-		if node.Kind == yaml.AliasNode || (node.Anchor != "" && d.aliased[node.Anchor]) {
-			return &reason{line: d.source.lineOf(node), text: "it is shared through an anchor"}
-		}
+	if reads.mapping.Kind == yaml.AliasNode {
+		return &reason{line: d.source.lineOf(reads.mapping), text: "it is an alias of an anchor"}
 	}
 	server, err := d.field(reads.mapping, serverName)
 	if err != nil {
@@ -152,7 +160,7 @@ func (p *planner) leftover(d *document, reads store) error {
 	if server.value == nil {
 		return &reason{line: d.source.lineOf(server.key), text: "serverName is empty"}
 	}
-	return p.replace(d, server.value, reads.path+"."+serverName)
+	return p.replace(d, reads.mapping, server.value, reads.path+"."+serverName)
 }
 
 // externalStore is where an entry of externalClusters reads backups from, nil for one without.
