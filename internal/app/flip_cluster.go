@@ -102,22 +102,32 @@ func (f flipArgo) Owner(ctx context.Context, namespace, name string) (*recovery.
 	}, nil
 }
 
-// Busy says that an operation at another revision runs.
+// Busy says that Argo CD is at another revision: with an operation, or with what it compares with, which
+// it would apply next.
 func (f flipArgo) Busy(ctx context.Context, app recovery.Application, revision string) (bool, error) {
 	now, err := argocd.Read(ctx, f.api, app.Namespace, app.Name)
 	if err != nil {
 		return false, err
 	}
-	return now.Operation != nil && now.Operation.Running && now.Operation.Revision != revision, nil
+	return runsElsewhere(now, revision) || now.SyncRevision != revision, nil
 }
 
-// Terminate ends such an operation.
+func runsElsewhere(app *argocd.Application, revision string) bool {
+	return app.Operation != nil && app.Operation.Running && app.Operation.Revision != revision
+}
+
+// Terminate ends such an operation, and has Argo CD look at the branch again.
 func (f flipArgo) Terminate(ctx context.Context, app recovery.Application, revision string) error {
 	now, err := argocd.Read(ctx, f.api, app.Namespace, app.Name)
-	if err != nil || now.Operation == nil || !now.Operation.Running || now.Operation.Revision == revision {
+	if err != nil {
 		return err
 	}
-	return argocd.Terminate(ctx, f.api, now)
+	if runsElsewhere(now, revision) {
+		if err := argocd.Terminate(ctx, f.api, now); err != nil {
+			return err
+		}
+	}
+	return argocd.Refresh(ctx, f.api, now)
 }
 
 // Sync asks for one commit.

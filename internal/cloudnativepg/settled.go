@@ -12,6 +12,9 @@ func WithWriteServer(manifest *unstructured.Unstructured, server string) (*unstr
 	if err != nil {
 		return nil, err
 	}
+	if _, err := writeSideOf(manifest, cluster); err != nil {
+		return nil, err
+	}
 	settled := manifest.DeepCopy()
 	cleanMetadata(settled)
 	if err := setWriteServer(settled, cluster, server); err != nil {

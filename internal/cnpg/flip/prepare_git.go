@@ -74,7 +74,16 @@ func (f *Flip) previewGit(ctx context.Context, _ Options, out *Prepared) error {
 		return err
 	}
 	p.Settled, out.Diff = manifest, diff
-	return nil
+	described, err := f.Render.Describe(manifest)
+	if err == nil && described.Bootstrap == "" && p.Application != nil {
+		// Without it Argo CD's apply of an older commit would not collide with the recovery, and would
+		// bring the old server's name back while the recovery runs.
+		return &recovery.Problem{
+			What: "the manifest of Cluster " + p.Namespace + "/" + p.Name + " in Git has no bootstrap", Why: "so CloudNativePG would not refuse what Argo CD applies during the recovery",
+			Next: "write bootstrap.initdb with its database and owner into it, push, and run the command again", Err: recovery.ErrUnsupported,
+		}
+	}
+	return err
 }
 
 // Plan makes the operation's plan of what was prepared.

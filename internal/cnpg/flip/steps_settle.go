@@ -160,7 +160,14 @@ func (s syncStep) Observe(ctx context.Context, run *operation.Run) (operation.Ob
 	}
 	commit, _ := run.Fact(factRemoteCommit)
 	ok, _, why, err := s.Argo.Synced(ctx, *p.Application, commit)
-	return doneWhen(ok, err, "%s", why)
+	if err != nil || ok {
+		return doneWhen(ok, err, "%s", why)
+	}
+	// Somebody may have pushed meanwhile: Argo CD then goes to that commit, and this one never comes.
+	if o, err := (remoteStep{s.Flip}).Observe(ctx, run); err != nil || o.State != operation.Done {
+		return o, err
+	}
+	return pending("%s", why)
 }
 
 func (s syncStep) Apply(ctx context.Context, run *operation.Run) error {
