@@ -11,7 +11,7 @@ LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT) -X main.dat
 FUZZTIME ?= 10m
 TEST_TIMEOUT ?= 40m
 
-.PHONY: help build demo test check lab bench fuzz docs lint vuln fmt release clean deps parts
+.PHONY: help build demo test check lab bench fuzz matrix docs lint vuln fmt release clean deps parts
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -59,6 +59,11 @@ fmt: ## format
 bench: build parts ## compare with the tools that an operator would use instead; writes bench/*.json
 	@$(GO) build -o bin/drbench ./internal/bench/cmd/drbench
 	@./bin/drbench -drctl bin/drctl -out bench $(WORK)
+
+OP ?= cnpg-recover
+matrix: build parts ## kill and spoil drctl at every request; OP=cnpg-recover; takes hours (QUICK=1: minutes)
+	@$(GO) build -o bin/drmatrix ./internal/lab/cmd/drmatrix
+	@./bin/drmatrix -op $(OP) -program bin/drctl $(if $(QUICK),-quick)
 
 fuzz: ## fuzz every parser for FUZZTIME each
 	@FUZZTIME=$(FUZZTIME) ./scripts/fuzz.sh

@@ -38,7 +38,7 @@ func runDemo(ctx context.Context, stdout io.Writer, logf func(string, ...any)) (
 			d.say("Everything that the demo started has been stopped and removed (%s).", time.Since(d.begin).Round(time.Second))
 		}
 	}()
-	d.say("drctl: what can I get back, and from when? Real Kopia and Barman backups, a real API server.")
+	d.say("drctl: what can I get back, and from when? And then: get it back. Real Kopia and Barman backups, a real API server.")
 	if err := d.buildDrctl(ctx); err != nil {
 		return err
 	}
@@ -53,7 +53,10 @@ func runDemo(ctx context.Context, stdout io.Writer, logf func(string, ...any)) (
 	if err := <-cluster; err != nil {
 		return err
 	}
-	return d.withCluster(ctx)
+	if err := d.withCluster(ctx); err != nil {
+		return err
+	}
+	return d.recovery(ctx)
 }
 
 // buildDrctl builds the program that the demo is about.

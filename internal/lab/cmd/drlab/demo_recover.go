@@ -1,0 +1,84 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"strings"
+	"time"
+
+	"github.com/drctl/drctl/internal/lab"
+	"github.com/drctl/drctl/internal/lab/flipworld"
+)
+
+// recovery is the other half of drctl: a database is lost, and recovered, by the real operator from a real
+// backup, while Argo CD's stand-in heals as eagerly as the real one. It needs PostgreSQL and Barman.
+func (d *demo) recovery(ctx context.Context) error {
+	if missing := lab.MissingForRecovery(); missing != "" {
+		d.say("4. Recovering a database is shown where %s.", missing)
+		return nil
+	}
+	d.say("4. A database is wrong, and recovered: the real CloudNativePG operator, a real PostgreSQL, Argo CD that heals every 0.5 s.")
+	d.logf("starting a second cluster with a database that archives to S3 (about 40 s)")
+	world, err := flipworld.Up(ctx, d.stack, flipworld.Options{Interval: 500 * time.Millisecond, Program: d.drctl})
+	if err != nil {
+		return err
+	}
+	o, err := world.NewOperator(ctx)
+	if err != nil {
+		return err
+	}
+	count := "select count(*) from " + lab.RecoveryTable
+	if err := d.sql(ctx, world, count); err != nil {
+		return err
+	}
+	d.say("Somebody deletes half of the rows, a moment after this:")
+	moment, err := world.SQL(ctx, `select to_char(clock_timestamp() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`)
+	if err != nil {
+		return err
+	}
+	for _, sql := range []string{"delete from " + lab.RecoveryTable + " where id % 2 = 0", count} {
+		if err := d.sql(ctx, world, sql); err != nil {
+			return err
+		}
+	}
+	// A commit behind the target, archived: only then can PostgreSQL tell that the target was reached.
+	if _, err := world.WriteRows(ctx, 1); err != nil {
+		return err
+	}
+	if _, err := world.SwitchWAL(ctx); err != nil {
+		return err
+	}
+	for _, args := range []string{"cnpg recover immich --gitops platform --push --yes --target-time " + moment, "cnpg verify immich", "cnpg backups immich"} {
+		if err := d.as(ctx, o, args); err != nil {
+			return err
+		}
+	}
+	return d.sql(ctx, world, count)
+}
+
+// sql shows what the database says.
+func (d *demo) sql(ctx context.Context, world *flipworld.World, sql string) error {
+	answer, err := world.SQL(ctx, sql)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(d.stdout, "\n$ psql immich -c '%s'\n%s\n", sql, answer)
+	return err
+}
+
+// as runs drctl as the operator of the world.
+func (d *demo) as(ctx context.Context, o *flipworld.Operator, args string) error {
+	if _, err := fmt.Fprintf(d.stdout, "\n$ drctl %s\n", args); err != nil {
+		return err
+	}
+	cmd := o.Command(ctx, strings.Fields(args)...)
+	cmd.Stdout, cmd.Stderr = d.stdout, d.stdout
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		return fmt.Errorf("drctl %s ended with exit code %d", args, exit.ExitCode())
+	}
+	return err
+}
