@@ -231,7 +231,7 @@ func TestExport(t *testing.T) {
 	require.Error(t, repo.Export(t.Context(), strings.Repeat("0", 40), t.TempDir()))
 }
 
-func TestCommands(t *testing.T) {
+func TestRevertCommand(t *testing.T) {
 	repo := &Repo{top: "/home/it's me/tree"}
-	require.Equal(t, `git -C '/home/it'\''s me/tree' push origin abc:refs/heads/main`, repo.PushCommand(State{Remote: "origin", RemoteBranch: "main"}, "abc"))
+	require.Equal(t, `git -C '/home/it'\''s me/tree' revert --no-edit abc && git -C '/home/it'\''s me/tree' push`, repo.RevertCommand("abc"))
 }

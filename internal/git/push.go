@@ -10,11 +10,6 @@ import (
 	"github.com/drctl/drctl/internal/recovery"
 )
 
-// PushCommand is what to type to push a commit to the upstream branch.
-func (r *Repo) PushCommand(state State, commit string) string {
-	return fmt.Sprintf("git -C %s push %s %s:refs/heads/%s", quoted(r.top), quoted(state.Remote), commit, quoted(state.RemoteBranch))
-}
-
 // Push brings a commit, and what it is built on, to the upstream branch; it is never forced. When the
 // remote has it already, nothing happens. A refusal says why and what to type.
 func (r *Repo) Push(ctx context.Context, commit string) error {

@@ -96,6 +96,19 @@ func TestWriteFindsAChangedFile(t *testing.T) {
 	require.Error(t, Write(root, []Edited{{Path: "missing.yaml"}}))
 }
 
+// TestWriteKilledInBetween: with the second of two files not written, the value is the one still to be set.
+func TestWriteKilledInBetween(t *testing.T) {
+	root := tree(t, trees()["a patch with the same server as the base"].archive)
+	edits, err := FindAndSet(t.Context(), root, immich(), from, to, nil)
+	require.NoError(t, err)
+	require.Len(t, edits, 2)
+	require.True(t, edits[0].commentsOnly())
+	require.NoError(t, Write(root, edits[:1]))
+	again, err := FindAndSet(t.Context(), root, immich(), from, to, nil)
+	require.NoError(t, err)
+	require.Equal(t, []string{"prod/server.yaml:4: spec: {backup: {barmanObjectStore: {serverName: immich-database-v2}}}"}, changed(t, again))
+}
+
 // TestPlatformTree: the stray manifest beside the kustomization, named by nothing, does not confuse it.
 func TestPlatformTree(t *testing.T) {
 	content, err := os.ReadFile("../testdata/platform.txtar")

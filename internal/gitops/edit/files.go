@@ -8,6 +8,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"sort"
 
 	"github.com/drctl/drctl/internal/recovery"
 )
@@ -132,7 +134,8 @@ func (t *trial) remove() {
 
 // Write writes edits to a tree: each file at once or not at all, with its mode. A file that is as it is to
 // be is left alone, so it may be called again; one that somebody else changed meanwhile is a problem, and
-// no file is written then.
+// no file is written then. Files with changes in comments only come first: after a crash between two of
+// them the tree still names the old server, and FindAndSet finds the rest.
 func Write(root string, edits []Edited) error {
 	var pending []Edited
 	for _, e := range edits {
@@ -147,12 +150,18 @@ func Write(root string, edits []Edited) error {
 			return changedMeanwhile(e.Path)
 		}
 	}
+	sort.SliceStable(pending, func(i, j int) bool { return pending[i].commentsOnly() && !pending[j].commentsOnly() })
 	for _, e := range pending {
 		if err := replaceFile(filepath.Join(root, filepath.FromSlash(e.Path)), e.After); err != nil {
 			return &recovery.Problem{What: "write " + e.Path, Why: "the file system refuses it", Next: "check space and permissions of the checkout", Err: err}
 		}
 	}
 	return nil
+}
+
+// commentsOnly reports whether no value changes.
+func (e Edited) commentsOnly() bool {
+	return !slices.ContainsFunc(e.Changes, func(c Change) bool { return !c.Commented })
 }
 
 // replaceFile writes beside a file and renames, so that a crash leaves the old or the new one.
