@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -60,6 +61,12 @@ func (f flipFence) Prove(ctx context.Context, planID, namespace, name string, sa
 // Standing reports whether the fence is there.
 func (f flipFence) Standing(ctx context.Context, planID, namespace, name string) (bool, error) {
 	return fence.Standing(ctx, f.client, fenceSpec(planID, namespace, name, time.Now().Add(fenceHold)))
+}
+
+// Left reports whether any part of the plan's fence is there.
+func (f flipFence) Left(ctx context.Context, planID string) (bool, error) {
+	found, err := fence.Leftovers(ctx, f.client)
+	return slices.ContainsFunc(found, func(left fence.Leftover) bool { return left.PlanID == planID }), err
 }
 
 // Down takes it away.

@@ -64,6 +64,8 @@ type Fence interface {
 	Up(ctx context.Context, planID, namespace, name string, expires time.Time) error
 	Prove(ctx context.Context, planID, namespace, name string, sample json.RawMessage) error
 	Standing(ctx context.Context, planID, namespace, name string) (bool, error)
+	// Left reports whether any part of it is there: half a fence holds nothing back, and is left over.
+	Left(ctx context.Context, planID string) (bool, error)
 	Down(ctx context.Context, planID, namespace, name string) error
 }
 

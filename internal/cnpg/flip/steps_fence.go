@@ -53,6 +53,9 @@ func (s fenceStep) Undo(ctx context.Context, run *operation.Run) error {
 	return s.Fence.Down(ctx, run.Plan.ID, p.Namespace, p.Name)
 }
 
+// Leave takes the fence down with a plan that is given up: nobody else would.
+func (s fenceStep) Leave(ctx context.Context, run *operation.Run) error { return s.Undo(ctx, run) }
+
 // Renew moves the fence's end, as long as the plan has not lifted it itself.
 func (s fenceStep) Renew(ctx context.Context, run *operation.Run) error {
 	p, err := ParamsOf(run.Plan)
@@ -65,13 +68,10 @@ func (s fenceStep) Renew(ctx context.Context, run *operation.Run) error {
 // liftStep takes the fence down.
 type liftStep struct{ *Flip }
 
+// Observe looks for any part of it: a crash may have come between two deletions.
 func (s liftStep) Observe(ctx context.Context, run *operation.Run) (operation.Observation, error) {
-	p, err := ParamsOf(run.Plan)
-	if err != nil {
-		return operation.Observation{}, err
-	}
-	standing, err := s.Fence.Standing(ctx, run.Plan.ID, p.Namespace, p.Name)
-	return doneWhen(!standing, err, "the fence stands")
+	left, err := s.Fence.Left(ctx, run.Plan.ID)
+	return doneWhen(!left, err, "the fence stands")
 }
 
 func (s liftStep) Apply(ctx context.Context, run *operation.Run) error {

@@ -85,6 +85,12 @@ func (f fakeFence) Standing(ctx context.Context, planID, _, _ string) (bool, err
 	return stands, err
 }
 
+func (f fakeFence) Left(ctx context.Context, planID string) (bool, error) {
+	_, err := f.w.call(ctx, "fence-left")
+	_, stands := f.w.Fences[planID]
+	return stands, err
+}
+
 func (f fakeFence) Down(ctx context.Context, planID, _, name string) error {
 	end, err := f.w.call(ctx, "fence-down")
 	if err != nil {
