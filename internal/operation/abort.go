@@ -9,7 +9,8 @@ import (
 )
 
 // Abort takes back what the plan did, the newest step first. Past the point of no return it refuses
-// with ErrPastReturn and names resume. An abort that was interrupted is aborted again.
+// with ErrPastReturn and names resume, unless the plan is given up: then all stays but what must not
+// outlive it. An abort that was interrupted is aborted again.
 func (e *Engine) Abort(ctx context.Context, id string, o ResumeOptions) error {
 	s, err := e.reopen(ctx, id, "abort", o)
 	if err != nil {
@@ -17,7 +18,11 @@ func (e *Engine) Abort(ctx context.Context, id string, o ResumeOptions) error {
 	}
 	defer s.close()
 	if s.log.aborting.IsZero() {
-		if err := s.mayReturn(); err != nil {
+		err := s.mayReturn()
+		if o.GiveUp && errors.Is(err, ErrPastReturn) {
+			return s.giveUp()
+		}
+		if err != nil {
 			return err
 		}
 		if err := s.announceAbort(); err != nil {

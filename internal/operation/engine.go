@@ -44,6 +44,8 @@ type ResumeOptions struct {
 	// Takeover takes a plan that is known from its mirror only, or that somebody else went on with, and
 	// the lock of somebody who still holds it.
 	Takeover bool
+	// GiveUp lets abort end a plan that is past its point of no return, and leave all as it stands.
+	GiveUp bool
 	// ClusterUID is the UID of namespace kube-system of the cluster at hand, Context its name for people.
 	ClusterUID string
 	Context    string

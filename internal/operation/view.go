@@ -13,6 +13,8 @@ const (
 	PlanAborting = "aborting"
 	PlanFinished = "finished"
 	PlanAborted  = "aborted"
+	// PlanGivenUp: it was ended past its point of no return, and what it did stays.
+	PlanGivenUp = "givenUp"
 )
 
 // States of a step, as scripts see them.
@@ -93,6 +95,9 @@ func NewView(plan Plan, journal []byte) (PlanView, error) {
 		view.State, view.EndTime = PlanFinished, r.finished
 	case !r.aborted.IsZero():
 		view.State, view.EndTime = PlanAborted, r.aborted
+		if r.aborting.IsZero() {
+			view.State = PlanGivenUp
+		}
 	case !r.aborting.IsZero():
 		view.State = PlanAborting
 	}

@@ -21,9 +21,14 @@ func newAbort(f *command.Factory, run func(context.Context, *resumeOptions) erro
 		Short: "Undo an interrupted operation, up to its point of no return",
 		Long: `Undo the steps of an interrupted operation, newest first, each after a look at what is there. Past the
 point of no return (the accepted deletion of the old database) it refuses: then drctl resume is the
-way, and the old volumes are kept.`,
+way, and the old volumes are kept.
+
+When a recovery cannot be brought to its end, because its result was disproved or its new database was
+deleted, --give-up ends the plan: what was done stays, only the fence is taken down and schedules run
+again. The database can then be recovered anew.`,
 		Example: `  drctl abort
-  drctl abort cnpg-recover-20261124-061502-k3x9`,
+  drctl abort cnpg-recover-20261124-061502-k3x9
+  drctl abort cnpg-recover-20261124-061502-k3x9 --give-up`,
 		Args: command.Arguments(cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
@@ -33,6 +38,7 @@ way, and the old volumes are kept.`,
 		},
 		ValidArgsFunction: completePlans(f, func(view operation.PlanView) bool { return view.Abortable }),
 	}
+	cmd.Flags().BoolVar(&o.giveUp, "give-up", false, "past the point of no return: end the plan, leave all as it stands")
 	cmd.Flags().BoolVar(&o.takeover, "takeover", false, "take the plan over from whoever began it")
 	return cmd
 }
@@ -43,12 +49,13 @@ func abortRun(ctx context.Context, o *resumeOptions) error {
 	if err != nil {
 		return err
 	}
-	engine, options, err := engineFor(ctx, f, id, o.takeover)
+	engine, options, err := engineFor(ctx, f, "abort", id, o.takeover)
 	if err != nil {
 		return err
 	}
 	reporter := command.NewReporter(f)
 	engine.Events = reporter.Event
+	options.GiveUp = o.giveUp
 	err = engine.Abort(ctx, id, options)
 	reporter.Close()
 	if errors.Is(err, operation.ErrFinished) {
@@ -58,6 +65,14 @@ func abortRun(ctx context.Context, o *resumeOptions) error {
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintln(f.Streams.Out, "Plan "+id+" is aborted; everything is as it was.")
+	view, err := f.Wiring.Plans().View(id)
+	if err != nil {
+		return err
+	}
+	text := "Plan " + id + " is aborted; everything is as it was."
+	if view.State == operation.PlanGivenUp {
+		text = "Plan " + id + " is given up; what it did stays: see drctl plans " + id + "."
+	}
+	_, err = fmt.Fprintln(f.Streams.Out, text)
 	return err
 }

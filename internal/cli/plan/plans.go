@@ -218,7 +218,7 @@ func writeSteps(w io.Writer, streams ui.Streams, view operation.PlanView) error 
 func warnFences(streams ui.Streams, views []operation.PlanView, fences []command.StandingFence) {
 	unfinished := map[string]bool{}
 	for _, view := range views {
-		unfinished[view.ID] = view.State != operation.PlanFinished && view.State != operation.PlanAborted
+		unfinished[view.ID] = view.Unfinished() || view.State == operation.PlanElsewhere
 	}
 	for _, fence := range fences {
 		if !unfinished[fence.PlanID] {

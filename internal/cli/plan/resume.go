@@ -20,6 +20,8 @@ type resumeOptions struct {
 	output   command.Output
 	id       string
 	takeover bool
+	// giveUp is for abort only.
+	giveUp bool
 }
 
 // NewResume makes `drctl resume`.
@@ -53,8 +55,8 @@ taken over from its copy in the cluster with --takeover.`,
 }
 
 // engineFor makes the engine for a plan of any operation.
-func engineFor(ctx context.Context, f *command.Factory, id string, takeover bool) (*operation.Engine, operation.ResumeOptions, error) {
-	plan, err := find(ctx, f, id, takeover)
+func engineFor(ctx context.Context, f *command.Factory, verb, id string, takeover bool) (*operation.Engine, operation.ResumeOptions, error) {
+	plan, err := find(ctx, f, verb, id, takeover)
 	if err != nil {
 		return nil, operation.ResumeOptions{}, err
 	}
@@ -63,7 +65,7 @@ func engineFor(ctx context.Context, f *command.Factory, id string, takeover bool
 		return nil, operation.ResumeOptions{}, err
 	}
 	if use.Cluster == nil {
-		return nil, operation.ResumeOptions{}, &recovery.Problem{What: "go on with plan " + id, Why: "--offline asks no cluster", Next: "leave --offline out", Err: recovery.ErrUsage}
+		return nil, operation.ResumeOptions{}, &recovery.Problem{What: verb + " plan " + id, Why: "--offline asks no cluster", Next: "leave --offline out", Err: recovery.ErrUsage}
 	}
 	identity, err := use.Cluster.Identity(ctx)
 	if err != nil {
@@ -75,7 +77,7 @@ func engineFor(ctx context.Context, f *command.Factory, id string, takeover bool
 }
 
 // find looks for the plan here, and in the cluster.
-func find(ctx context.Context, f *command.Factory, id string, takeover bool) (operation.Plan, error) {
+func find(ctx context.Context, f *command.Factory, verb, id string, takeover bool) (operation.Plan, error) {
 	plan, _, err := f.Wiring.Plans().Read(id)
 	if err == nil || !errors.Is(err, recovery.ErrNotFound) {
 		return plan, err
@@ -93,7 +95,7 @@ func find(ctx context.Context, f *command.Factory, id string, takeover bool) (op
 	case !takeover:
 		return plan, &recovery.Problem{
 			What: "plan " + id + " was begun by " + plan.CreatedBy + " on another computer", Why: "it may still be at work there",
-			Next: "when it is not: drctl resume " + id + " --takeover", Err: operation.ErrBusy,
+			Next: "when it is not: drctl " + verb + " " + id + " --takeover", Err: errors.Join(operation.ErrUnfinished, operation.ErrBusy),
 		}
 	}
 	return plan, nil
@@ -105,7 +107,7 @@ func resumeRun(ctx context.Context, o *resumeOptions) error {
 	if err != nil {
 		return err
 	}
-	engine, options, err := engineFor(ctx, f, id, o.takeover)
+	engine, options, err := engineFor(ctx, f, "resume", id, o.takeover)
 	if err != nil {
 		return err
 	}

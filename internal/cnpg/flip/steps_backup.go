@@ -84,5 +84,5 @@ func (s proveBackupsStep) Observe(ctx context.Context, run *operation.Run) (oper
 	if err != nil {
 		return operation.Observation{}, err
 	}
-	return concluded(checks), nil
+	return concluded(checks, "mend that, then drctl resume "+run.Plan.ID), nil
 }

@@ -260,6 +260,10 @@ func (s suspendStep) Undo(ctx context.Context, run *operation.Run) error {
 	return s.suspend(ctx, run, false)
 }
 
+// Leave lets the schedules run again with a plan that is given up: a database that nobody backs up any
+// more would go unnoticed.
+func (s suspendStep) Leave(ctx context.Context, run *operation.Run) error { return s.Undo(ctx, run) }
+
 // suspend touches only what ran when the plan was made.
 func (f *Flip) suspend(ctx context.Context, run *operation.Run, suspended bool) error {
 	p, err := ParamsOf(run.Plan)

@@ -241,7 +241,7 @@ func (s recoveredStep) Observe(ctx context.Context, run *operation.Run) (operati
 		return operation.Observation{}, err
 	}
 	if live == nil {
-		return conflict("Cluster %s is gone again", p)
+		return conflict("Cluster %s is gone again: somebody deleted it while it recovered; %s", p, p.again(run.Plan.ID))
 	}
 	if live.Ready && live.Primary != "" {
 		return done()
@@ -281,7 +281,7 @@ func (s proveStep) Observe(ctx context.Context, run *operation.Run) (operation.O
 	if err != nil {
 		return operation.Observation{}, err
 	}
-	o := concluded(checks)
+	o := concluded(checks, "this is not what was to be recovered (look: drctl cnpg verify "+p.cluster()+"); "+p.again(run.Plan.ID))
 	if o.State != operation.Done {
 		return o, nil
 	}
@@ -293,8 +293,17 @@ func (s proveStep) Observe(ctx context.Context, run *operation.Run) (operation.O
 	return o, errors.Join(err, run.SetFact(ctx, factProvenAt, s.Now().UTC().Format(time.RFC3339)))
 }
 
+// again says how to recover once more, which this plan cannot.
+func (p *Params) again(planID string) string {
+	if p.beside() {
+		return "to try again: drctl abort " + planID + " deletes the copy; then plan anew"
+	}
+	return "to recover again: drctl abort " + planID + " --give-up, then drctl cnpg recover " + p.Name + " --source-server-name " + p.SourceServer +
+		", with another --backup-id or --verify-sql"
+}
+
 // concluded turns checks into a state.
-func concluded(checks []Check) operation.Observation {
+func concluded(checks []Check, advice string) operation.Observation {
 	report := newReport("", "", "")
 	report.add(checks...)
 	var texts []string
@@ -305,8 +314,7 @@ func concluded(checks []Check) operation.Observation {
 	case Proven:
 		return operation.Observation{State: operation.Done}
 	case Disproved:
-		return operation.Observation{State: operation.Conflict, Why: strings.Join(texts, "; ") +
-			"; this is not what was to be recovered: see drctl cnpg verify, and recover again from another backup"}
+		return operation.Observation{State: operation.Conflict, Why: strings.Join(texts, "; ") + "; " + advice}
 	}
 	return operation.Observation{State: operation.Pending, Why: strings.Join(texts, "; ")}
 }

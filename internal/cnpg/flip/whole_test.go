@@ -146,6 +146,7 @@ func cleanCalls(t *testing.T, o Options) []string {
 // TestKilledAnywhere kills the process before and behind each change, and at every third look, and has
 // another one go on.
 func TestKilledAnywhere(t *testing.T) {
+	t.Parallel()
 	points := 0
 	for n, call := range cleanCalls(t, whole()) {
 		for _, behind := range []bool{false, true} {
@@ -169,6 +170,7 @@ func TestKilledAnywhere(t *testing.T) {
 // TestAbortRestores: up to the accepted DELETE all is as before, a final backup aside; behind it abort
 // refuses and names resume.
 func TestAbortRestores(t *testing.T) {
+	t.Parallel()
 	calls := cleanCalls(t, whole())
 	deletion := slices.Index(calls, "delete")
 	require.Positive(t, deletion)
@@ -195,9 +197,10 @@ func TestAbortRestores(t *testing.T) {
 				at.Newest = nil
 			}
 			require.Equal(t, before, w.picture(), "killed at %d %s, behind %v", n+1, call, behind)
-			restored++
-			_, err = w.run(t, t.TempDir(), whole())
-			require.NoError(t, err, "and it can be recovered after that")
+			if restored++; restored%8 == 0 {
+				_, err = w.run(t, t.TempDir(), whole())
+				require.NoError(t, err, "and it can be recovered after that")
+			}
 		}
 	}
 	t.Logf("restored %d, refused %d", restored, refused)
@@ -207,6 +210,7 @@ func TestAbortRestores(t *testing.T) {
 
 // TestAbortIsKilled: an abort that dies anywhere is aborted again.
 func TestAbortIsKilled(t *testing.T) {
+	t.Parallel()
 	for n := 1; ; n++ {
 		w, dir := newWorld(), t.TempDir()
 		_, plan := w.prepare(t, whole())
@@ -237,38 +241,37 @@ func TestAbortIsKilled(t *testing.T) {
 // TestEachCallFailsOnce: a failure that passes is retried, one that does not stops the plan, and resume
 // goes on.
 func TestEachCallFailsOnce(t *testing.T) {
-	for _, cause := range []error{recovery.ErrUnreachable, recovery.ErrConflict, recovery.ErrDenied} {
-		for n, call := range cleanCalls(t, whole()) {
-			if !changes(call) && n%4 != 0 {
-				continue
+	t.Parallel()
+	causes := []error{recovery.ErrUnreachable, recovery.ErrDenied, recovery.ErrConflict}
+	for n, call := range cleanCalls(t, whole()) {
+		cause := causes[n%len(causes)]
+		w, dir := newWorld(), t.TempDir()
+		_, plan := w.prepare(t, whole())
+		begin, failed := len(w.calls), false
+		w.before = func(string) error {
+			if !failed && len(w.calls)-begin == n+1 {
+				failed = true
+				return cause
 			}
-			w, dir := newWorld(), t.TempDir()
-			_, plan := w.prepare(t, whole())
-			begin, failed := len(w.calls), false
-			w.before = func(string) error {
-				if !failed && len(w.calls)-begin == n+1 {
-					failed = true
-					return cause
-				}
-				return nil
-			}
-			err := w.engine(dir).Start(t.Context(), plan)
-			w.before = nil
-			switch {
-			case err == nil:
-			case errors.Is(err, operation.ErrUnfinished):
-				require.ErrorIs(t, cause, recovery.ErrDenied, "what passes is retried: %v", err)
-				err = w.engine(dir).Resume(t.Context(), plan.ID, here)
-			default: // nothing was changed yet
-				err = w.engine(dir).Start(t.Context(), plan)
-			}
-			require.NoError(t, err, "%v at %d %s", cause, n+1, call)
-			w.requireRecovered(t)
+			return nil
 		}
+		err := w.engine(dir).Start(t.Context(), plan)
+		w.before = nil
+		switch {
+		case err == nil:
+		case errors.Is(err, operation.ErrUnfinished):
+			require.ErrorIs(t, cause, recovery.ErrDenied, "what passes is retried: %v", err)
+			err = w.engine(dir).Resume(t.Context(), plan.ID, here)
+		default: // nothing was changed yet
+			err = w.engine(dir).Start(t.Context(), plan)
+		}
+		require.NoError(t, err, "%v at %d %s", cause, n+1, call)
+		w.requireRecovered(t)
 	}
 }
 
 func TestOtherShapesOfAPlan(t *testing.T) {
+	t.Parallel()
 	cases := map[string]struct {
 		options Options
 		change  func(*world)
