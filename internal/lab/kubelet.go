@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/url"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -25,8 +27,6 @@ const NodeName = "lab-node"
 type NodeOptions struct {
 	// Manager is CloudNativePG's program, which its Pods run: as the operator's image has it at /manager.
 	Manager string
-	// Reach are ports of 127.0.0.1 that Pods may connect to, besides the API server's. See Node.Reach.
-	Reach []int
 	// Scheduled leaves it to kube-scheduler to choose a node. Without it the node takes every Pod.
 	Scheduled bool
 }
@@ -68,7 +68,7 @@ func (s *Stack) Node(ctx context.Context, k *Kubernetes, p *Provisioner, o NodeO
 	}
 	n := &Node{
 		stack: s, kubernetes: k, provisioner: p, account: account, client: client, options: o,
-		reach: append([]int{k.port}, o.Reach...), runners: map[types.UID]*podRunner{},
+		reach: []int{k.port}, runners: map[types.UID]*podRunner{},
 	}
 	if n.dir, err = s.Dir(fmt.Sprintf("node-%d", k.port)); err != nil {
 		return nil, err
@@ -171,9 +171,17 @@ func (n *Node) end() {
 	n.working.Wait()
 }
 
-// Reach lets all Pods, those of now and of later, connect to a port of 127.0.0.1: a server of the lab, or
-// a proxy in front of one.
-func (n *Node) Reach(port int) error {
+// Reach lets all Pods, those of now and of later, connect to a server on 127.0.0.1 by its URL, besides the
+// API server: MinIO, or a proxy in front of it.
+func (n *Node) Reach(serverURL string) error {
+	parsed, err := url.Parse(serverURL)
+	if err != nil {
+		return fmt.Errorf("lab: let Pods reach %q: %w", serverURL, err)
+	}
+	port, err := strconv.Atoi(parsed.Port())
+	if err != nil {
+		return fmt.Errorf("lab: let Pods reach %q: no port: %w", serverURL, err)
+	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if slices.Contains(n.reach, port) {
@@ -211,7 +219,7 @@ func (n *Node) serve(ctx context.Context) error {
 		return fmt.Errorf("lab: listen for exec: %w", err)
 	}
 	n.port = listener.Addr().(*net.TCPAddr).Port
-	server := &http.Server{Handler: n.handler(), ReadHeaderTimeout: time.Minute}
+	server := &http.Server{Handler: n.handler(), ReadHeaderTimeout: time.Minute, ErrorLog: silent()}
 	n.stack.background(ctx, func(ctx context.Context) {
 		<-ctx.Done()
 		_ = server.Close()

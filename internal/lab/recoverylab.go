@@ -4,10 +4,8 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"net/url"
 	"os"
 	"path/filepath"
-	"strconv"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -20,9 +18,6 @@ type RecoveryOptions struct {
 	Users []string
 	// Scheduler runs kube-scheduler; without it the node takes every Pod.
 	Scheduler bool
-	// EndpointURL is where the manifests say that the backups are: a proxy in front of MinIO. Empty for
-	// MinIO itself.
-	EndpointURL func(minio *MinIO) (string, error)
 	// Rows are written before the first backup, 100 when 0.
 	Rows int
 }
@@ -67,7 +62,7 @@ func UpRecovery(ctx context.Context, s *Stack, o RecoveryOptions) (*RecoveryLab,
 		}
 	}
 	group, both := errgroup.WithContext(ctx)
-	group.Go(func() error { return l.startStorage(both, o) })
+	group.Go(func() error { return l.startStorage(both) })
 	group.Go(func() error { return l.startCluster(both, o) })
 	if err := group.Wait(); err != nil {
 		return nil, err
@@ -84,25 +79,19 @@ func UpRecovery(ctx context.Context, s *Stack, o RecoveryOptions) (*RecoveryLab,
 	return l, l.fill(ctx, o.Rows)
 }
 
-func (l *RecoveryLab) startStorage(ctx context.Context, o RecoveryOptions) error {
+func (l *RecoveryLab) startStorage(ctx context.Context) error {
 	minio, err := l.Stack.MinIO(ctx)
 	if err != nil {
 		return err
 	}
 	l.MinIO = minio
-	endpoint := minio.EndpointURL
-	if o.EndpointURL != nil {
-		if endpoint, err = o.EndpointURL(minio); err != nil {
-			return err
-		}
-	}
 	dir, err := l.Stack.Dir("recovery")
 	if err != nil {
 		return err
 	}
 	l.GitOpsTree = filepath.Join(dir, "gitops")
 	l.Platform = Platform{
-		EndpointURL: endpoint, AccessKeyID: minio.AccessKeyID, SecretAccessKey: minio.SecretAccessKey,
+		EndpointURL: minio.EndpointURL, AccessKeyID: minio.AccessKeyID, SecretAccessKey: minio.SecretAccessKey,
 		KopiaPassword: PlatformKopiaPassword, NFSServer: "127.0.0.1", NFSPath: filepath.Join(dir, "repository"), SeededAt: time.Now().UTC(),
 	}
 	if err := l.Platform.WriteTree(l.GitOpsTree, SecretsPlain); err != nil {
@@ -159,33 +148,14 @@ func (l *RecoveryLab) startNode(ctx context.Context, o RecoveryOptions) (err err
 	if err != nil {
 		return err
 	}
-	options := NodeOptions{Manager: manager, Scheduled: o.Scheduler}
-	for _, endpoint := range []string{l.MinIO.EndpointURL, l.Platform.EndpointURL} {
-		port, err := portOf(endpoint)
-		if err != nil {
-			return err
-		}
-		if len(options.Reach) == 0 || options.Reach[0] != port {
-			options.Reach = append(options.Reach, port)
-		}
-	}
 	if l.Provisioner, err = l.Stack.Provisioner(ctx, l.Kubernetes); err != nil {
 		return err
 	}
-	l.Node, err = l.Stack.Node(ctx, l.Kubernetes, l.Provisioner, options)
-	return err
-}
-
-func portOf(endpoint string) (int, error) {
-	parsed, err := url.Parse(endpoint)
+	l.Node, err = l.Stack.Node(ctx, l.Kubernetes, l.Provisioner, NodeOptions{Manager: manager, Scheduled: o.Scheduler})
 	if err != nil {
-		return 0, fmt.Errorf("lab: endpoint %q: %w", endpoint, err)
+		return err
 	}
-	port, err := strconv.Atoi(parsed.Port())
-	if err != nil {
-		return 0, fmt.Errorf("lab: endpoint %q has no port: %w", endpoint, err)
-	}
-	return port, nil
+	return l.Node.Reach(l.MinIO.EndpointURL)
 }
 
 // seed applies the database's part of the tree: storage classes, its namespace and Secrets, the Cluster and
