@@ -38,6 +38,25 @@ const noTarget = "no recovery target specified"
 //
 // With a target time the reason decides: PostgreSQL writes "before" and the time of the first commit
 // or abort that it did not replay, and fails instead of forking when it meets none.
+//
+// Source: measured with PostgreSQL 15 and Barman 3.4.0, with row 1 in segment 3, rows 2 and 3 in 4, and 5
+// filled to its last byte (TestForksOfRealRecoveries):
+//
+//	the archive ends in                    fork       reason, and what is there
+//	segment 4, switched                    0/5000000  no recovery target specified
+//	segment 5, full                        0/5FFFC50  the same; the end of its last whole record
+//	segment 4, and 5 as .partial           0/5FFFC50  the same: Barman hands out the .partial
+//	only checkpoints, each switched        0/A000000  the same
+//	a gap: 4 is missing, 5 there           0/4000000  the same, without any error: rows 2 and 3 are lost
+//	S3 answers 403 or 503 for 4            0/4000000  the same, without any error: rows 2 and 3 are lost
+//	a target between rows 2 and 3          0/40000D0  before 2026-11-24 06:27:15.829583+00, the commit of row 3
+//	a restore point                        0/4000170  at restore point "here"
+//	a target after the last commit         none       FATAL: recovery ended before configured recovery target was reached
+//	a target before timeline 2's own fork  0/40000D0  before …; the parent is 2 all the same, after a line with a LATER position
+//
+// The new timeline is one above the newest whose .history the OLD server has without a hole. Into the NEW
+// server go its .history and its segments, from that of the fork on; nothing of the old timeline, and no
+// .partial.
 func JudgeFork(expected Reach, target time.Time, fork Fork, reason string) (ForkVerdict, string) {
 	if !target.IsZero() {
 		return judgeTarget(target, fork, reason)

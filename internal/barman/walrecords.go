@@ -41,8 +41,6 @@ type segmentRecords struct {
 	// end is where the last record ends that is whole, also one that began in an earlier segment; zero
 	// when no record ends in this segment.
 	end LSN
-	// switched: the rest of the segment was left unused on purpose (pg_switch_wal, archive_timeout).
-	switched bool
 	// lastCommit is the latest time of a commit or abort; zero when there is none.
 	lastCommit time.Time
 }
@@ -74,7 +72,8 @@ func readSegment(body []byte, size SegmentSize, start LSN) (segmentRecords, erro
 			found.lastCommit = at
 		}
 		if record[17] == walManagerXLOG && record[16]&0xF0 == walSwitch {
-			found.end, found.switched = start+LSN(size), true
+			// The rest was left unused on purpose (pg_switch_wal, archive_timeout).
+			found.end = start + LSN(size)
 			return found, nil
 		}
 		at, found.end = next, start+LSN(next)
