@@ -1,0 +1,180 @@
+package flipworld
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/drctl/drctl/internal/lab"
+)
+
+// The scenarios in which a safeguard decides. Each counts a loss when the safeguard is compiled out.
+
+// isDeletion is the request that deletes the database's Cluster.
+func isDeletion(r lab.ProxyRequest) bool {
+	return r.Target == lab.TargetAPI && r.Method == http.MethodDelete && strings.HasSuffix(r.Path, "/clusters/"+lab.RecoveryCluster)
+}
+
+// AgainstArgo is a plain recovery while Argo CD heals as fast as it can: only the fence keeps it from
+// creating an empty database.
+func (m *Matrix) AgainstArgo(ctx context.Context) (Tally, error) {
+	o, before, err := m.begin(ctx)
+	if err != nil {
+		return Tally{}, err
+	}
+	return m.tried(ctx, o, before, Recover(), recovered)
+}
+
+// tried runs drctl once and judges.
+func (m *Matrix) tried(ctx context.Context, o *Operator, before *State, args []string, compare func(before, after *State) error) (Tally, error) {
+	runCtx, cancel := context.WithTimeout(ctx, scenarioTime)
+	defer cancel()
+	tally := Tally{Points: 1}
+	run, err := o.Run(runCtx, args...)
+	switch {
+	case err != nil && runCtx.Err() == nil:
+		return tally, err
+	case err == nil && run.ExitCode == 0:
+		tally.Resumed = 1
+	default:
+		m.Logf("drctl %s ended with %d:\n%s", strings.Join(args, " "), run.ExitCode, lastLines(run.Stderr))
+	}
+	judged, err := m.judge(ctx, o, before, compare)
+	tally.Add(judged)
+	return tally, err
+}
+
+// scenarioTime bounds a recovery that cannot end: a safeguard is out, and nothing is as it was planned.
+const scenarioTime = 4 * time.Minute
+
+// AbortAfterDeletion kills drctl just after the API server accepted the deletion, and aborts: that must be
+// refused, since undoing would give the old volumes their policy back and so lose them. Then it resumes.
+func (m *Matrix) AbortAfterDeletion(ctx context.Context) (Tally, error) {
+	o, before, err := m.begin(ctx)
+	if err != nil {
+		return Tally{}, err
+	}
+	run, err := lab.RunKilled(ctx, m.Proxy, o.Command(ctx, Recover()...), lab.Kill{N: 1, When: lab.After, Match: isDeletion})
+	if err != nil {
+		return Tally{}, err
+	}
+	if !run.Killed {
+		return Tally{}, fmt.Errorf("flipworld: the deletion was not reached: drctl ended with %d:\n%s", run.ExitCode, run.Stderr)
+	}
+	if run, err = o.Run(ctx, "abort"); err != nil {
+		return Tally{}, err
+	}
+	m.Logf("abort ended with %d: %s", run.ExitCode, lastLines(run.Stderr))
+	return m.tried(ctx, o, before, []string{"resume"}, recovered)
+}
+
+// ReplacedUnderway has somebody replace the Cluster while drctl's deletion is on its way: a Cluster of the
+// same name that is not the one that was planned for. It must survive.
+func (m *Matrix) ReplacedUnderway(ctx context.Context) (Tally, error) {
+	m.Argo.Pause()
+	defer m.Argo.Resume()
+	o, _, err := m.begin(ctx)
+	if err != nil {
+		return Tally{}, err
+	}
+	replacement, replaceErr := "", error(nil)
+	run, _, err := lab.RunEach(ctx, m.Proxy, o.Command(ctx, Recover("--no-fence")...), func(r lab.ProxyRequest) *lab.Fault {
+		if isDeletion(r) && replacement == "" {
+			replacement, replaceErr = m.replace(ctx)
+		}
+		return nil
+	})
+	if err != nil || replaceErr != nil || replacement == "" {
+		return Tally{}, fmt.Errorf("flipworld: replace the Cluster (%q): %w", replacement, firstError(err, replaceErr))
+	}
+	tally := Tally{Points: 1}
+	m.Logf("drctl ended with %d: %s", run.ExitCode, lastLines(run.Stderr))
+	live, err := m.Cluster(ctx, lab.RecoveryCluster)
+	if err != nil || string(live.UID) != replacement || live.DeletionTimestamp != nil {
+		m.Logf("LOST: the Cluster that somebody put there is gone (%v)", err)
+		tally.Lost = 1
+		return tally, nil
+	}
+	if run.ExitCode != 0 {
+		tally.Resumed = 1
+	}
+	return tally, nil
+}
+
+func firstError(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// replace deletes the Cluster, leaves its children, and creates it anew as it was.
+func (m *Matrix) replace(ctx context.Context) (string, error) {
+	clusters, err := m.Clusters()
+	if err != nil {
+		return "", err
+	}
+	live, err := clusters.Get(ctx, lab.RecoveryCluster, metav1.GetOptions{})
+	if err != nil {
+		return "", err
+	}
+	orphan := metav1.DeletePropagationOrphan
+	if err := clusters.Delete(ctx, lab.RecoveryCluster, metav1.DeleteOptions{PropagationPolicy: &orphan}); err != nil {
+		return "", err
+	}
+	deadline := time.Now().Add(time.Minute)
+	for {
+		_, err := clusters.Get(ctx, lab.RecoveryCluster, metav1.GetOptions{})
+		if err != nil || time.Now().After(deadline) {
+			break
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	again := &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": live.GetAPIVersion(), "kind": live.GetKind(), "spec": live.Object["spec"],
+		"metadata": map[string]any{"name": live.GetName(), "namespace": live.GetNamespace(), "labels": labelsOf(live)},
+	}}
+	created, err := clusters.Create(ctx, again, metav1.CreateOptions{FieldManager: "somebody"})
+	if err != nil {
+		return "", err
+	}
+	return string(created.GetUID()), nil
+}
+
+func labelsOf(object *unstructured.Unstructured) map[string]any {
+	labels := map[string]any{}
+	for key, value := range object.GetLabels() {
+		labels[key] = value
+	}
+	return labels
+}
+
+// BackInTime recovers to a moment ahead of some rows. An operator that adopts the old volumes shows those
+// rows again: nothing was recovered.
+func (m *Matrix) BackInTime(ctx context.Context) (Tally, error) {
+	o, before, err := m.begin(ctx)
+	if err != nil {
+		return Tally{}, err
+	}
+	moment, err := m.SQL(ctx, `select to_char(clock_timestamp() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`)
+	if err != nil {
+		return Tally{}, err
+	}
+	// Two commits behind the target: the first ends the recovery, the second would show an adoption.
+	for range 2 {
+		if _, err := m.WriteRows(ctx, 3); err != nil {
+			return Tally{}, err
+		}
+		if _, err := m.SwitchWAL(ctx); err != nil {
+			return Tally{}, err
+		}
+	}
+	return m.tried(ctx, o, before, Recover("--target-time", moment), recovered)
+}
