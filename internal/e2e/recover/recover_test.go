@@ -1,80 +1,104 @@
-// Package recover runs the real drctl binary through whole recoveries: the real CloudNativePG operator,
-// real PostgreSQL and Barman, a Git remote, and Argo CD's stand-in.
 package recover
 
 import (
-	"context"
-	"errors"
-	"fmt"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"sync"
+	"encoding/json"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/drctl/drctl/internal/lab"
 	"github.com/drctl/drctl/internal/lab/flipworld"
 )
 
-// shared is one world for all tests of the package: each leaves the database recovered, and so ready for
-// the next recovery.
-var shared struct {
-	once  sync.Once
-	stack *lab.Stack
-	dir   string
-	world *flipworld.World
-	err   error
-}
-
-func TestMain(m *testing.M) {
-	code := m.Run()
-	if shared.stack != nil {
-		if err := errors.Join(shared.stack.Close(), os.RemoveAll(shared.dir)); err != nil {
-			fmt.Fprintln(os.Stderr, "close the world:", err)
-		}
+// planList and verifyReport are what scripts read of the answers.
+type planList struct {
+	Items []struct {
+		ID, Operation, Target, RecoveryPoint, State string
+		Steps                                       []struct{ ID, State string }
+		CreationTime, EndTime                       time.Time
 	}
-	os.Exit(code)
 }
 
-func world(t *testing.T) *flipworld.World {
+type verifyReport struct {
+	Kind, Plan, Result string
+	Checks             []struct{ Name, Result, Observed, Expected string }
+}
+
+// results are the results of a report's checks by name.
+func (r verifyReport) results() map[string]string {
+	results := map[string]string{}
+	for _, check := range r.Checks {
+		results[check.Name] = check.Result
+	}
+	return results
+}
+
+func decode[T any](t *testing.T, text string) T {
 	t.Helper()
-	shared.once.Do(func() {
-		ctx := context.WithoutCancel(t.Context())
-		if shared.dir, shared.err = os.MkdirTemp("", "drctl-recover-"); shared.err != nil {
-			return
-		}
-		program := filepath.Join(shared.dir, "drctl")
-		root, err := lab.ModuleRoot()
-		if err != nil {
-			shared.err = err
-			return
-		}
-		build := exec.Command("go", "build", "-buildvcs=false", "-o", program, "./cmd/drctl")
-		build.Dir = root
-		if out, err := build.CombinedOutput(); err != nil {
-			shared.err = errors.Join(err, errors.New(string(out)))
-			return
-		}
-		shared.stack = lab.NewStack(shared.dir, func(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) })
-		shared.world, shared.err = flipworld.Up(ctx, shared.stack, flipworld.Options{Interval: 500 * time.Millisecond, Program: program})
-	})
-	require.NoError(t, shared.err)
-	return shared.world
+	var value T
+	require.NoError(t, json.Unmarshal([]byte(text), &value), text)
+	return value
 }
 
-func TestRecover(t *testing.T) {
-	w := world(t)
-	o, err := w.NewOperator(t.Context())
-	require.NoError(t, err)
-	begin := time.Now()
-	run, err := o.Run(t.Context(), flipworld.Recover()...)
-	require.NoError(t, err)
-	t.Logf("took %s\n%s\n%s", time.Since(begin), run.Stderr, run.Stdout)
-	for _, r := range w.Proxy.Mutations() {
-		t.Log(r)
+// allProven are the results of a recovery about which nothing is left to prove.
+func allProven() map[string]string {
+	results := map[string]string{}
+	for _, name := range []string{"origin", "volumes", "systemIdentifier", "timeline", "forkLSN", "rows", "archiving", "backup"} {
+		results[name] = "proven"
 	}
-	require.Zero(t, run.ExitCode)
+	return results
+}
+
+// TestRecover: the tests of this package recover one database again and again, each to the server behind
+// the one before.
+func TestRecover(t *testing.T) {
+	_, o, before := begin(t)
+	started := time.Now()
+	got := run(t, o, flipworld.Recover()...)
+	require.Zero(t, got.ExitCode)
+	t.Logf("recovered within %s", time.Since(started).Round(time.Second))
+	after := requireRecovered(t, o, before)
+	require.Contains(t, got.Stdout, "is recovered")
+	require.Contains(t, got.Stdout, "backups go to  "+after.Server)
+	requireAtItsEnd(t, o)
+	requireProvenByPlan(t, o)
+	backups := run(t, o, "cnpg", "backups", "immich")
+	require.Zero(t, backups.ExitCode)
+	require.Contains(t, backups.Stdout, "Server "+after.Server+" (in use)")
+	require.Regexp(t, before.Server+`\n(.*\n)*?\d{8}T\d{6} .*yes, kept`, backups.Stdout, "the way back does not expire")
+}
+
+// requireAtItsEnd: the plan is finished for scripts and people, and neither resume nor abort finds anything
+// to do.
+func requireAtItsEnd(t *testing.T, o *flipworld.Operator) {
+	t.Helper()
+	id := onlyPlan(t, o)
+	got := run(t, o, "plans", "--all", "-o", "json")
+	require.Zero(t, got.ExitCode)
+	list := decode[planList](t, got.Stdout)
+	require.Len(t, list.Items, 1)
+	plan := list.Items[0]
+	require.Equal(t, []string{id, "cnpg-recover", "cloudnative-pg/immich-database", "finished"}, []string{plan.ID, plan.Operation, plan.Target, plan.State})
+	require.NotEmpty(t, plan.Steps)
+	for _, step := range plan.Steps {
+		require.Equal(t, "done", step.State, step.ID)
+	}
+	got = run(t, o, "plans")
+	require.Zero(t, got.ExitCode)
+	require.Contains(t, got.Stdout, "No unfinished plans.")
+	for _, verb := range []string{"resume", "abort"} {
+		got = run(t, o, verb, id)
+		require.Zero(t, got.ExitCode)
+		require.Contains(t, got.Stderr, "is at its end")
+	}
+}
+
+// requireProvenByPlan: verify holds the database to the plan that recovered it.
+func requireProvenByPlan(t *testing.T, o *flipworld.Operator) {
+	t.Helper()
+	got := run(t, o, "cnpg", "verify", "immich", "-o", "json")
+	require.Zero(t, got.ExitCode)
+	report := decode[verifyReport](t, got.Stdout)
+	require.Equal(t, []string{"VerifyReport", "proven", onlyPlan(t, o)}, []string{report.Kind, report.Result, report.Plan})
+	require.Equal(t, allProven(), report.results())
 }
