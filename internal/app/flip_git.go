@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	apiv1 "github.com/cloudnative-pg/cloudnative-pg/api/v1"
@@ -160,6 +161,9 @@ func unified(edits []edit.Edited) (string, error) {
 			return "", fmt.Errorf("show the change of %s: %w", e.Path, err)
 		}
 		b.WriteString(text)
+		for _, warning := range e.Warnings {
+			b.WriteString("# " + e.Path + ": " + warning + "\n")
+		}
 	}
 	return b.String(), nil
 }
@@ -173,25 +177,72 @@ func (g flipGit) Commit(ctx context.Context, planID, namespace, name, from, to s
 	message := git.Message(
 		fmt.Sprintf("%s: back up to %s", name, to),
 		fmt.Sprintf("The database is recovered from %s, and a new Cluster needs an empty WAL archive.", from), planID)
-	paths := make([]string, 0, len(edits))
+	state, err := g.repo.State(ctx)
+	if err != nil {
+		return "", err
+	}
+	// What is dirty was written ahead of a crash; the preflight has seen a clean tree.
+	if err := g.onlyOurs(ctx, state, to); err != nil {
+		return "", err
+	}
+	paths := slices.Clone(state.Dirty)
 	for _, e := range edits {
-		paths = append(paths, e.Path)
+		if !slices.Contains(paths, e.Path) {
+			paths = append(paths, e.Path)
+		}
 	}
 	if len(paths) == 0 {
-		// A crash came between the change and the commit, or somebody made the change by hand.
-		state, err := g.repo.State(ctx)
-		if err != nil {
-			return "", err
-		}
-		if len(state.Dirty) == 0 {
-			return state.Head, nil
-		}
-		paths = state.Dirty
+		return state.Head, nil // somebody made the change by hand and committed it
 	}
 	if err := edit.Write(g.repo.Top(), edits); err != nil {
 		return "", err
 	}
 	return g.repo.Commit(ctx, paths, message)
+}
+
+// onlyOurs fails unless every change in the checkout is one that the editor makes: lines that name the new
+// server, in place of others or added. Anything else is the operator's own work.
+func (g flipGit) onlyOurs(ctx context.Context, state git.State, to string) error {
+	if len(state.Dirty) == 0 {
+		return nil
+	}
+	dir, err := os.MkdirTemp("", "drctl-head-")
+	if err != nil {
+		return fmt.Errorf("look at the checkout's changes: %w", err)
+	}
+	defer func() { _ = os.RemoveAll(dir) }() // a leftover in the temporary folder does no harm
+	if err := g.repo.Export(ctx, state.Head, filepath.Join(dir, "tree")); err != nil {
+		return err
+	}
+	for _, path := range state.Dirty {
+		before, err1 := os.ReadFile(filepath.Join(dir, "tree", filepath.FromSlash(path)))
+		after, err2 := os.ReadFile(filepath.Join(g.repo.Top(), filepath.FromSlash(path)))
+		if err1 != nil || err2 != nil || !namesOnly(string(before), string(after), to) {
+			return &recovery.Problem{
+				What: "commit to the GitOps tree " + g.repo.Top(), Why: path + " has changes that are not drctl's",
+				Next: "commit or stash them, then run the command again", Err: recovery.ErrConflict,
+			}
+		}
+	}
+	return nil
+}
+
+func namesOnly(before, after, to string) bool {
+	old, now := difflib.SplitLines(before), difflib.SplitLines(after)
+	for _, op := range difflib.NewMatcher(old, now).GetOpCodes() {
+		if op.Tag == 'e' {
+			continue
+		}
+		if op.Tag == 'd' || (op.Tag == 'r' && op.I2-op.I1 > op.J2-op.J1) {
+			return false
+		}
+		for _, line := range now[op.J1:op.J2] {
+			if !strings.Contains(line, to) {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // Committed finds the plan's commit.
