@@ -173,11 +173,9 @@ func (w *work) done() error {
 	if err := w.note(w.run.Step, EntryDone, nil); err != nil {
 		return err
 	}
-	if started && !waitOnly(w.handler) {
-		w.report()
-	}
+	// The mirror gets it with what is announced next: until then whoever takes over looks once more.
 	kind := StepDone
-	if !started {
+	if !started && !waitOnly(w.handler) {
 		kind = StepSkipped
 	}
 	w.emit(w.index, kind, "", nil)
