@@ -58,7 +58,8 @@ func Parse(content []byte) (File, error) {
 
 func (f File) validate() error {
 	for _, url := range []string{f.Repo, f.DestinationPath, f.EndpointURL} {
-		_, rest, found := strings.Cut(url, "://")
+		// Without a scheme it would still be an address to many programs.
+		_, rest, found := strings.Cut(url, "//")
 		authority, _, _ := strings.Cut(rest, "/")
 		// The last @ ends the user's part: a name or a password may hold one itself.
 		if end := strings.LastIndex(authority, "@"); found && end >= 0 && strings.Contains(authority[:end], ":") {
