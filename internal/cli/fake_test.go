@@ -21,6 +21,11 @@ type fakeWiring struct {
 	err error
 	// plans is the folder of plans, empty for none.
 	plans string
+	// platform is what is recovered, nil for none; with offline no cluster is asked.
+	platform *fakePlatform
+	offline  bool
+	mirror   *fakeMirror
+	fences   []command.StandingFence
 }
 
 func newFakeWiring() *fakeWiring { return &fakeWiring{} }
@@ -43,17 +48,34 @@ func (f *fakeWiring) ResolveDatabase(_ string, dbs []recovery.Database) (recover
 	return dbs[0], nil
 }
 
-func (f *fakeWiring) Flip(context.Context) (*flip.Flip, error) { return &flip.Flip{}, f.err }
+func (f *fakeWiring) Flip(context.Context) (*flip.Flip, error) {
+	if f.platform == nil || f.err != nil {
+		return &flip.Flip{}, f.err
+	}
+	use := f.platform.flip()
+	if f.offline {
+		use.Cluster, use.Fence, use.Argo = nil, nil, nil
+	}
+	return use, nil
+}
 
-func (f *fakeWiring) Engine(string, map[string]operation.Handler) (*operation.Engine, error) {
-	return nil, f.err
+func (f *fakeWiring) Engine(_ string, handlers map[string]operation.Handler) (*operation.Engine, error) {
+	return &operation.Engine{
+		Store: f.Plans(), Handlers: handlers, Now: func() time.Time { return noon }, Poll: time.Microsecond,
+		Retry: operation.Backoff{First: time.Microsecond, Most: time.Millisecond},
+	}, f.err
 }
 
 func (f *fakeWiring) Plans() *operation.Store { return operation.NewStore(f.plans) }
 
-func (f *fakeWiring) MirroredPlans(context.Context) (operation.Mirror, error) { return nil, f.err }
+func (f *fakeWiring) MirroredPlans(context.Context) (operation.Mirror, error) {
+	if f.mirror == nil {
+		return nil, f.err
+	}
+	return f.mirror, f.err
+}
 
-func (f *fakeWiring) Fences(context.Context) ([]command.StandingFence, error) { return nil, f.err }
+func (f *fakeWiring) Fences(context.Context) ([]command.StandingFence, error) { return f.fences, f.err }
 
 func (f *fakeWiring) gaps() recovery.Gaps {
 	if f.gap == nil {

@@ -14,7 +14,8 @@ import (
 func (s Streams) Confirm(ctx context.Context, question, name string) error {
 	if !s.CanAsk {
 		return &recovery.Problem{
-			What: question, Why: "there is no terminal to ask on", Next: "look at the plan above, then add --yes", Err: recovery.ErrUsage,
+			What: "nobody was there to confirm it, so nothing was changed", Why: question + " Standard input is no terminal",
+			Next: "look at the plan above, then add --yes", Err: recovery.ErrUsage,
 		}
 	}
 	if _, err := fmt.Fprintf(s.Err, "%s\nType %s to go on: ", question, s.Paint(Caution, name)); err != nil {

@@ -16,9 +16,14 @@ import (
 
 // dryRun is the answer of --dry-run.
 type dryRun struct {
-	APIVersion string         `json:"apiVersion"`
-	Kind       string         `json:"kind"`
-	Plan       operation.Plan `json:"plan"`
+	APIVersion string `json:"apiVersion"`
+	Kind       string `json:"kind"`
+	// Plan has its steps, all of them pending.
+	Plan          operation.PlanView `json:"plan"`
+	Backup        recovery.Backup    `json:"backup"`
+	ArchiveServer string             `json:"archiveServer,omitempty"`
+	// Volumes are those that would be replaced.
+	Volumes []recovery.Volume `json:"volumes"`
 	// Findings are what the preflight saw; Manifest is what would be created, Diff the change of the tree.
 	Findings    []flip.Finding  `json:"findings"`
 	LostSeconds int64           `json:"lostSeconds"`
@@ -27,14 +32,22 @@ type dryRun struct {
 }
 
 func printDryRun(streams ui.Streams, output command.Output, prepared *flip.Prepared, plan operation.Plan) error {
-	findings := prepared.Findings
+	view, err := operation.NewView(plan, nil)
+	if err != nil {
+		return err
+	}
+	view.State = operation.StatePending
+	findings, volumes, p := prepared.Findings, prepared.Params.Volumes, prepared.Params
 	if findings == nil {
 		findings = []flip.Finding{}
 	}
+	if volumes == nil {
+		volumes = []recovery.Volume{}
+	}
 	return streams.Print(output.Format, ui.View{
 		Data: dryRun{
-			APIVersion: recovery.APIVersion, Kind: "RecoveryPlan", Plan: plan, Findings: findings, LostSeconds: prepared.LostSeconds,
-			Manifest: prepared.Params.Manifest, Diff: prepared.Diff,
+			APIVersion: recovery.APIVersion, Kind: "RecoveryPlan", Plan: view, Backup: p.Backup, ArchiveServer: p.ArchiveServer, Volumes: volumes,
+			Findings: findings, LostSeconds: prepared.LostSeconds, Manifest: p.Manifest, Diff: prepared.Diff,
 		},
 		Names: []string{plan.ID},
 		Table: func(w io.Writer, _ bool) error {
@@ -66,16 +79,21 @@ func writePlan(w io.Writer, streams ui.Streams, prepared *flip.Prepared, plan op
 	line := func(head, text string) { fmt.Fprintf(&b, "  %-14s %s\n", head, text) }
 	fmt.Fprintf(&b, "Plan %s\n", plan.ID)
 	line("cluster", prepared.Identity.Server+inContext(prepared.Identity))
-	line("database", database(p))
+	line("database", database(p, plan))
 	line("backup", fmt.Sprintf("%s of %s, ended %s, %s, timeline %d, system %s",
 		p.Backup.ID, p.SourceServer, ui.Minute(p.Backup.EndTime), ui.Size(p.Backup.SizeBytes), p.Backup.Timeline, p.Backup.SystemID))
-	line("recovers to", recoversTo(p))
+	reverts := plan.Operation == flip.RevertOperation
+	if !reverts {
+		line("recovers to", recoversTo(p))
+	}
+	if p.NewName == "" && !reverts {
+		line("is lost", streams.Paint(ui.Caution, isLost(prepared)))
+	}
 	if p.NewName == "" {
-		line("is lost", streams.Paint(ui.Caution, "what was written in the last "+ui.Age(time.Duration(prepared.LostSeconds)*time.Second)+", unless it is archived until the deletion"))
 		line("backups go to", p.ArchiveServer)
 	}
 	if p.Git != nil {
-		line("Git", p.Git.Directory+", branch "+p.Git.Branch+pushes(p))
+		line("Git", p.Git.Directory+", branch "+p.Git.Branch+pushes(p, reverts))
 	}
 	if p.Application != nil {
 		line("Argo CD", "Application "+p.Application.Namespace+"/"+p.Application.Name)
@@ -102,8 +120,10 @@ func inContext(identity flip.Identity) string {
 	return " (context " + identity.Context + ")"
 }
 
-func database(p *flip.Params) string {
+func database(p *flip.Params, plan operation.Plan) string {
 	switch {
+	case plan.Operation == flip.RevertOperation:
+		return p.Namespace + "/" + p.Name + ", which was recovered: " + p.OldPhase
 	case p.NewName != "":
 		return p.Namespace + "/" + p.Name + ", recovered beside it as " + p.NewName
 	case p.OldUID == "":
@@ -123,11 +143,23 @@ func recoversTo(p *flip.Params) string {
 	return text
 }
 
-func pushes(p *flip.Params) string {
-	if p.Push {
+// isLost says what the recovered database will lack.
+func isLost(prepared *flip.Prepared) string {
+	age := ui.Age(time.Duration(prepared.LostSeconds) * time.Second)
+	if target := prepared.Params.TargetTime; !target.IsZero() {
+		return "everything that was written since then (" + age + ")"
+	}
+	return "what was written in the last " + age + ", as far as it is not archived before the deletion"
+}
+
+func pushes(p *flip.Params, reverts bool) string {
+	switch {
+	case reverts:
+		return ": its remote must name " + p.ArchiveServer
+	case p.Push:
 		return ", is pushed to " + p.Git.Remote
 	}
-	return ", is not pushed: drctl will stop ahead of the hand-back (--push)"
+	return ", is not pushed: drctl stops ahead of the hand-back until you have pushed (or add --push)"
 }
 
 func summaryView(streams ui.Streams, s *flip.Summary) ui.View {
@@ -149,11 +181,11 @@ func writeSummary(w io.Writer, streams ui.Streams, s *flip.Summary) error {
 		line("old archive", fmt.Sprintf("%s holds %s that nothing expires any more", s.SourceServer, ui.Size(s.SourceSizeBytes)))
 	}
 	for _, volume := range s.Volumes {
-		line("old volume", fmt.Sprintf("%s (%s, claim %s) is kept", volume.Name, ui.Size(volume.SizeBytes), volume.Claim))
+		line("old volume", fmt.Sprintf("%s (%s) is kept; to bring it back as claim %s-rescue:", volume.Name, ui.Size(volume.SizeBytes), volume.Claim))
 		for _, command := range volume.BringBack {
-			line("  bring back", command)
+			b.WriteString("    " + command + "\n")
 		}
-		line("  remove", volume.Remove)
+		b.WriteString("  or to remove it, and then its data at the storage provider:\n    " + volume.Remove + "\n")
 	}
 	for _, name := range s.Restart {
 		line("restart", name)

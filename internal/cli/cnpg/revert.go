@@ -56,7 +56,14 @@ func revertRun(ctx context.Context, o *revertOptions) error {
 	if err != nil {
 		return err
 	}
-	if err := writePlan(f.Streams.Err, f.Streams, prepared, plan); err != nil || o.dryRun {
+	if o.dryRun {
+		if err := writePlan(f.Streams.Out, f.Streams, prepared, plan); err != nil {
+			return err
+		}
+		_, err := fmt.Fprintln(f.Streams.Out, "\nNothing was changed (--dry-run).")
+		return err
+	}
+	if err := writePlan(f.Streams.Err, f.Streams, prepared, plan); err != nil {
 		return err
 	}
 	if !o.yes {

@@ -125,7 +125,7 @@ func reportView(streams ui.Streams, report *flip.VerifyReport) ui.View {
 		for _, check := range report.Checks {
 			table.Row(check.Name, streams.Paint(tone(check.Result), string(check.Result)), check.Observed, check.Expected)
 		}
-		if err := table.Write(w); err != nil {
+		if err := table.Within(streams.Width).Write(w); err != nil {
 			return err
 		}
 		_, err := fmt.Fprintf(w, "\n%s/%s: %s\n", report.Namespace, report.Name, streams.Paint(tone(report.Result), string(report.Result)))

@@ -79,7 +79,7 @@ func TestACopyThatIsDisproved(t *testing.T) {
 	w.recovered.Rows = 0
 	plan, err := w.run(t, t.TempDir(), Options{Name: name, NewName: look})
 	require.ErrorIs(t, err, operation.ErrConflict)
-	require.ErrorContains(t, err, "drctl abort "+plan.ID+" deletes the copy; then plan anew")
+	require.ErrorContains(t, err, "drctl abort "+plan.ID+" deletes the copy, which can then be made anew")
 }
 
 // TestADatabaseThatIsGone is created from the tree; there is nothing to delete.

@@ -87,7 +87,7 @@ func TestGuardsFire(t *testing.T) {
 			text: "is not the one that the plan was made for", next: "drctl abort"},
 		"somebody else's Cluster instead of ours": {change: func(w *world) {
 			w.on("create", func() { w.appear(manifest{Namespace: namespace, Name: name, Bootstrap: "initdb"}) })
-		}, step: stepCreate, kind: operation.ErrConflict, text: "that this plan did not create (UID uid-d, bootstrap initdb): look at it, delete it if it is empty", next: "drctl resume"},
+		}, step: stepCreate, kind: operation.ErrConflict, text: "that this plan did not create (UID uid-d, bootstrap initdb)", next: "delete it if it is empty (its volumes are not those of the plan); then drctl resume"},
 		"a claim that does not go": {change: func(w *world) { w.stuck = name + "-1" }, step: stepGone, kind: operation.ErrNotVerified,
 			text: "waiting for PersistentVolumeClaim immich-database-1 (finalizer kubernetes.io/pvc-protection) to go", next: "drctl resume"},
 		"a claim that came back": {change: func(w *world) {
@@ -106,15 +106,15 @@ func TestGuardsFire(t *testing.T) {
 		"a fence that lets through": {change: func(w *world) { w.on("fence-prove", func() { w.Fences = map[string]time.Time{} }) }, step: stepFence,
 			text: "it let a request through", next: "drctl abort"},
 		"a final backup that fails": {change: func(w *world) { w.backupFail = "no space left on device" }, step: stepFinalBackup, kind: operation.ErrConflict,
-			text: "failed: no space left on device; delete it (kubectl -n cloudnative-pg delete backups.postgresql.cnpg.io", next: "drctl resume"},
+			text: "failed: no space left on device", next: "kubectl -n cloudnative-pg delete backups.postgresql.cnpg.io"},
 		"archiving that fails": {change: func(w *world) { w.archiving, w.archiveWhy = "false", "403 AccessDenied" }, step: stepProveBackups, kind: operation.ErrConflict,
 			text: "archiving is disproved: false 403 AccessDenied", next: "drctl resume"},
 		"a remote without the Cluster": {change: func(w *world) { w.on("newest-done", func() { w.RemoteServer = "" }) }, step: stepRemote, kind: operation.ErrConflict,
-			text: "the remote builds no Cluster", next: "git push"},
+			text: "the remote builds no Cluster", next: "put its manifest back, and cd /src/platform && git push"},
 		"a remote with bootstrap.recovery": {change: func(w *world) { w.on("newest-done", func() { w.RemoteBootstrap = "recovery" }) }, step: stepRemote, kind: operation.ErrConflict,
-			text: "whenever the Cluster is created anew it would be rolled back", next: "put initdb there, push"},
+			text: "whenever the Cluster is created anew it would be rolled back", next: "put bootstrap.initdb there, and cd /src/platform && git push"},
 		"not pushed": {options: &Options{Name: name}, step: stepRemote, kind: operation.ErrConflict,
-			text: "the remote names server immich-database-v1 and not immich-database-v2", next: "cd /src/platform && git push origin HEAD:main; then: drctl resume"},
+			text: "the remote names server immich-database-v1 and not immich-database-v2", next: "cd /src/platform && git push origin HEAD:main; then drctl resume"},
 		"replaced before the hand-back": {change: func(w *world) { w.on("busy", w.replace) }, step: stepHandBack, kind: operation.ErrConflict,
 			text: "is not the one that was recovered", next: "drctl resume"},
 		"Argo CD would be refused": {change: func(w *world) {

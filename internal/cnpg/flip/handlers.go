@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/drctl/drctl/internal/operation"
+	"github.com/drctl/drctl/internal/recovery"
 )
 
 // The kinds of steps, in the order of a whole flip.
@@ -56,6 +57,13 @@ func pending(format string, args ...any) (operation.Observation, error) {
 
 func conflict(format string, args ...any) (operation.Observation, error) {
 	return operation.Observation{State: operation.Conflict, Why: fmt.Sprintf(format, args...)}, nil
+}
+
+// stopped is a Conflict that a person can put right: next says how, and the engine adds the way on.
+func stopped(run *operation.Run, next, format string, args ...any) (operation.Observation, error) {
+	return operation.Observation{}, &recovery.Problem{
+		What: run.Step.Title, Why: fmt.Sprintf(format, args...), Next: next, Err: operation.ErrConflict,
+	}
 }
 
 // doneWhen is done or pending.

@@ -94,7 +94,7 @@ func (f *Flip) Plan(out *Prepared) (operation.Plan, error) {
 	}
 	p := out.Params
 	return operation.Plan{
-		ID: out.ID, Operation: Operation, Target: p.String(), RecoveryPoint: p.point(), ClusterUID: out.Identity.ClusterUID,
+		APIVersion: recovery.APIVersion, Kind: "Plan", ID: out.ID, Operation: Operation, Target: p.String(), RecoveryPoint: p.point(), ClusterUID: out.Identity.ClusterUID,
 		Server: out.Identity.Server, Context: out.Identity.Context, CreatedBy: whoami(), CreationTime: f.Now().UTC(),
 		Steps: p.steps(), Params: data,
 	}, nil

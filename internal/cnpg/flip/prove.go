@@ -179,7 +179,7 @@ func (f *Flip) proveBackups(ctx context.Context, e expectation) ([]Check, error)
 	}
 	archiving := unknown("archiving", "ContinuousArchiving True", errors.New("the condition is not set yet"))
 	if live != nil && live.Archiving != "unknown" {
-		archiving = judged("archiving", live.Archiving+" "+live.ArchivingWhy, "ContinuousArchiving True", live.Archiving == "true")
+		archiving = judged("archiving", strings.TrimSpace(live.Archiving+" "+live.ArchivingWhy), "ContinuousArchiving True", live.Archiving == "true")
 	}
 	backup, err := f.checkBackup(ctx, p)
 	return []Check{archiving, backup}, err

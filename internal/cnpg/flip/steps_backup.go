@@ -38,8 +38,8 @@ func (s backupStep) Observe(ctx context.Context, run *operation.Run) (operation.
 		case "completed":
 			return done()
 		case "failed":
-			return conflict("Backup %s failed: %s; delete it (kubectl -n %s delete backups.postgresql.cnpg.io %s) and drctl resume %s",
-				object.Name, object.Error, p.Namespace, object.Name, run.Plan.ID)
+			return stopped(run, "mend that, and kubectl -n "+p.Namespace+" delete backups.postgresql.cnpg.io "+object.Name,
+				"Backup %s failed: %s", object.Name, object.Error)
 		}
 		return pending("Backup %s is %s", object.Name, orUnknown(object.Phase))
 	}
@@ -84,5 +84,5 @@ func (s proveBackupsStep) Observe(ctx context.Context, run *operation.Run) (oper
 	if err != nil {
 		return operation.Observation{}, err
 	}
-	return concluded(checks, "mend that, then drctl resume "+run.Plan.ID), nil
+	return concluded(run, checks, "mend that", "")
 }

@@ -157,8 +157,8 @@ func (s createStep) Observe(ctx context.Context, run *operation.Run) (operation.
 	case live == nil:
 		return pending("not created")
 	case live.PlanID != run.Plan.ID:
-		return conflict("a Cluster %s stands there that this plan did not create (UID %s, bootstrap %s): look at it, delete it "+
-			"if it is empty (its volumes are not those of the plan), then drctl resume %s", p, live.UID, live.Bootstrap, run.Plan.ID)
+		return stopped(run, "look at it, and delete it if it is empty (its volumes are not those of the plan)",
+			"a Cluster %s stands there that this plan did not create (UID %s, bootstrap %s)", p, live.UID, live.Bootstrap)
 	}
 	if known, ok := run.Fact(FactUID); ok && known != live.UID {
 		return conflict("Cluster %s was created anew: its UID is %s, not %s", p, live.UID, known)
@@ -251,7 +251,7 @@ func (s recoveredStep) Observe(ctx context.Context, run *operation.Run) (operati
 		return pending("%s (the recovery log could not be read: %v)", live.Phase, err)
 	}
 	if cause, fix, known := s.Render.Explain(log); known {
-		return conflict("%s; %s", cause, fix)
+		return stopped(run, fix, "%s (if it must be recovered anew for that, %s)", cause, p.again(run.Plan.ID))
 	}
 	text := live.Phase
 	if line := s.Render.Progress(log); line != "" {
@@ -281,9 +281,10 @@ func (s proveStep) Observe(ctx context.Context, run *operation.Run) (operation.O
 	if err != nil {
 		return operation.Observation{}, err
 	}
-	o := concluded(checks, "this is not what was to be recovered (look: drctl cnpg verify "+p.cluster()+"); "+p.again(run.Plan.ID))
-	if o.State != operation.Done {
-		return o, nil
+	o, err := concluded(run, checks, "look at it (drctl cnpg verify "+p.cluster()+"), and if it can be put right by hand, do so",
+		"; this is not what was to be recovered; "+p.again(run.Plan.ID))
+	if err != nil || o.State != operation.Done {
+		return o, err
 	}
 	for _, check := range checks {
 		if check.Name == factRows {
@@ -296,14 +297,14 @@ func (s proveStep) Observe(ctx context.Context, run *operation.Run) (operation.O
 // again says how to recover once more, which this plan cannot.
 func (p *Params) again(planID string) string {
 	if p.beside() {
-		return "to try again: drctl abort " + planID + " deletes the copy; then plan anew"
+		return "drctl abort " + planID + " deletes the copy, which can then be made anew"
 	}
 	return "to recover again: drctl abort " + planID + " --give-up, then drctl cnpg recover " + p.Name + " --source-server-name " + p.SourceServer +
 		", with another --backup-id or --verify-sql"
 }
 
-// concluded turns checks into a state.
-func concluded(checks []Check, advice string) operation.Observation {
+// concluded turns checks into a state. Next and advice are for what is disproved.
+func concluded(run *operation.Run, checks []Check, next, advice string) (operation.Observation, error) {
 	report := newReport("", "", "")
 	report.add(checks...)
 	var texts []string
@@ -312,9 +313,9 @@ func concluded(checks []Check, advice string) operation.Observation {
 	}
 	switch report.Result {
 	case Proven:
-		return operation.Observation{State: operation.Done}
+		return done()
 	case Disproved:
-		return operation.Observation{State: operation.Conflict, Why: strings.Join(texts, "; ") + "; " + advice}
+		return stopped(run, next, "%s%s", strings.Join(texts, "; "), advice)
 	}
-	return operation.Observation{State: operation.Pending, Why: strings.Join(texts, "; ")}
+	return pending("%s", strings.Join(texts, "; "))
 }

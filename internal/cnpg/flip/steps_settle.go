@@ -55,18 +55,18 @@ func (s remoteStep) Observe(ctx context.Context, run *operation.Run) (operation.
 	if err != nil {
 		return operation.Observation{}, err
 	}
-	next := "cd " + p.Git.Directory + " && git push " + p.Git.Remote + " HEAD:" + p.Git.Branch + "; then: drctl resume " + run.Plan.ID
+	push := "cd " + p.Git.Directory + " && git push " + p.Git.Remote + " HEAD:" + p.Git.Branch
 	if manifest == nil {
-		return conflict("the remote builds no Cluster %s/%s; put its manifest back: %s", p.Namespace, p.Name, next)
+		return stopped(run, "put its manifest back, and "+push, "the remote builds no Cluster %s/%s", p.Namespace, p.Name)
 	}
 	described, err := s.Render.Describe(manifest)
 	switch {
 	case err != nil:
 		return operation.Observation{}, err
 	case described.Bootstrap == "recovery":
-		return conflict("the remote's manifest has bootstrap.recovery: whenever the Cluster is created anew it would be rolled back; put initdb there, push, then: drctl resume %s", run.Plan.ID)
+		return stopped(run, "put bootstrap.initdb there, and "+push, "the remote's manifest has bootstrap.recovery: whenever the Cluster is created anew it would be rolled back")
 	case described.WriteServer != p.ArchiveServer:
-		return conflict("the remote names server %s and not %s, so Argo CD must not have the Cluster back yet; %s", described.WriteServer, p.ArchiveServer, next)
+		return stopped(run, push, "the remote names server %s and not %s, so Argo CD must not have the Cluster back yet", described.WriteServer, p.ArchiveServer)
 	}
 	return operation.Observation{State: operation.Done}, run.SetFact(ctx, factRemoteCommit, commit)
 }

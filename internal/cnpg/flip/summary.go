@@ -38,7 +38,8 @@ type Summary struct {
 type OldVolume struct {
 	recovery.Volume
 	BringBack []string `json:"bringBack"`
-	Remove    string   `json:"remove"`
+	// Remove leaves the data to the storage provider, where it is removed after that.
+	Remove string `json:"remove"`
 }
 
 // Summarize makes the report out of a finished plan's data and facts.
@@ -81,6 +82,6 @@ func rescue(namespace string, volume recovery.Volume) OldVolume {
 			"kubectl patch pv " + volume.Name + " --type=json -p '" + patch + "'",
 			"echo '" + manifest + "' | kubectl create -f -",
 		},
-		Remove: "kubectl delete pv " + volume.Name + " (and then its data at the storage provider)",
+		Remove: "kubectl delete pv " + volume.Name,
 	}
 }

@@ -221,7 +221,7 @@ func TestRevertRefuses(t *testing.T) {
 		require.NoError(t, err)
 		err = w.engine(t.TempDir()).Start(t.Context(), plan)
 		require.ErrorIs(t, err, operation.ErrUnfinished)
-		require.ErrorContains(t, err, "git push origin HEAD:main; then: drctl resume "+plan.ID)
+		require.ErrorContains(t, err, "git push origin HEAD:main; then drctl resume "+plan.ID)
 		require.Equal(t, "recovery", w.Clusters[name].Bootstrap)
 	})
 	t.Run("without a tree", func(t *testing.T) {
