@@ -41,10 +41,10 @@ func (s *story) recoveries() map[string]realRecovery {
 		return errors.Join(s.copyServer(ctx, "lines", to), s.copyServer(ctx, "idle", to))
 	}
 	partial := func(ctx context.Context, to string) error {
-		if err := s.copyServer(ctx, "full", to, "000000010000000000000005"); err != nil {
+		if err := s.copyServer(ctx, "full", to, s.three); err != nil {
 			return err
 		}
-		key := lineage + "/%s/wals/0000000100000000/000000010000000000000005%s.gz"
+		key := lineage + "/%s/wals/" + s.three[:16] + "/" + s.three + "%s.gz"
 		body, err := s.m.GetObject(ctx, bucket, fmt.Sprintf(key, "full", ""))
 		return errors.Join(err, s.m.PutObject(ctx, bucket, fmt.Sprintf(key, to, ".partial"), body))
 	}
@@ -54,15 +54,15 @@ func (s *story) recoveries() map[string]realRecovery {
 	const ended = "recovery ended before configured recovery target was reached"
 	return map[string]realRecovery{
 		"last segment full": {prepare: copied("full"), rows: "1 2 3", parent: 1, verdict: reached, blind: unknown, check: s.endsAtLastRecord},
-		"a .partial":        {prepare: partial, rows: "1 2 3", parent: 1, verdict: reached, blind: reached, check: goesOnInPartial},
+		"a .partial":        {prepare: partial, rows: "1 2 3", parent: 1, verdict: reached, blind: reached, check: s.goesOnInPartial},
 		"only checkpoints": {
 			prepare: copied("idle"), quiet: true, rows: "1 2 3", parent: 1, verdict: reached, blind: reached,
 			check: endsAtSegment,
 		},
 		"only checkpoints, with a target": {prepare: copied("idle"), quiet: true, target: late, admits: "no transaction ended since the backup began", fails: ended},
-		"gap":                             {prepare: copied("full", "000000010000000000000004"), rows: "1", parent: 1, verdict: reached, blind: reached, check: s.lostBehindGap},
+		"gap":                             {prepare: copied("full", s.two), rows: "1", parent: 1, verdict: reached, blind: reached, check: s.lostBehindGap},
 		"S3 refuses a segment": {
-			prepare: copied("full"), proxy: &lab.S3Fault{Match: lab.S3Object("000000010000000000000004.gz"), Status: 403},
+			prepare: copied("full"), proxy: &lab.S3Fault{Match: lab.S3Object(s.two + ".gz"), Status: 403},
 			rows: "1", parent: 1, verdict: barman.ForkedEarly, blind: barman.ForkedEarly,
 		},
 		"target": {prepare: copied("full"), target: between, rows: "1 2", parent: 1, verdict: reached, blind: reached, check: s.targets},
@@ -89,8 +89,8 @@ func (s *story) endsAtLastRecord(t *testing.T, reach barman.Reach, r recovered) 
 }
 
 // goesOnInPartial: Barman gives a .partial where there is nothing else.
-func goesOnInPartial(t *testing.T, reach barman.Reach, r recovered) {
-	require.Equal(t, "000000010000000000000004", reach.Segment)
+func (s *story) goesOnInPartial(t *testing.T, reach barman.Reach, r recovered) {
+	require.Equal(t, s.two, reach.Segment)
 	require.Greater(t, r.fork.At, reach.EndLSN)
 }
 
@@ -102,7 +102,7 @@ func endsAtSegment(t *testing.T, reach barman.Reach, r recovered) {
 
 // lostBehindGap: PostgreSQL says nothing; drctl said it beforehand.
 func (s *story) lostBehindGap(t *testing.T, reach barman.Reach, r recovered) {
-	require.Equal(t, &recovery.WALGap{Timeline: 1, After: "000000010000000000000003", Before: "000000010000000000000005", Missing: 1}, reach.Gap)
+	require.Equal(t, &recovery.WALGap{Timeline: 1, After: s.one, Before: s.three, Missing: 1}, reach.Gap)
 	endsAtSegment(t, reach, r)
 	require.ErrorContains(t, reach.Admits(s.late), "WAL is missing before it: 1 segments between")
 	whole, _, _, err := barman.ReadReach(t.Context(), s.client, at("full"), s.busy)
@@ -147,7 +147,7 @@ func (s *story) promoteInto(t *testing.T, server string) {
 	pg, err := s.stack.RecoverPostgres(ctx, lab.PostgresRecovery{From: archive, BackupID: s.busy, Archive: &archive})
 	require.NoError(t, err)
 	query(t, pg, "insert into r values (4)")
-	require.Equal(t, "000000020000000000000005", switched(t, pg))
+	require.Equal(t, "00000002"+s.three[8:], switched(t, pg), "the new timeline begins in the segment of the fork")
 	require.NoError(t, pg.Stop())
 }
 

@@ -76,6 +76,8 @@ type story struct {
 	*workshop
 	// busy is the backup at the beginning, quiet the one that nothing but checkpoints followed.
 	busy, quiet string
+	// one holds row 1, two rows 2 and 3; three is full; the next one, four, is not in "full".
+	one, two, three, four string
 	// between lies between the commits of row 2 and row 3; late is after the last commit.
 	between, late time.Time
 }
@@ -94,8 +96,16 @@ func now(t *testing.T, pg *lab.Postgres) time.Time {
 	return at.UTC()
 }
 
-// tellStory: row 1 in segment 3, rows 2 and 3 in segment 4, both switched; segment 5 is full, and its
-// last record goes on in segment 6. That is the server "full". Then a quiet backup and two checkpoints.
+// next is the segment after one, on the same timeline.
+func next(segment string) string {
+	size := barman.SegmentSize(16 << 20)
+	name, _ := barman.ParseWALName(segment)
+	number, _ := size.Number(name)
+	return size.Name(name.Timeline, number+1)
+}
+
+// tellStory: row 1 in segment one, rows 2 and 3 in segment two, both switched; segment three is full, and
+// its last record goes on in the next. That is the server "full". Then a quiet backup and two checkpoints.
 func tellStory(t *testing.T) *story {
 	t.Helper()
 	ctx := t.Context()
@@ -107,14 +117,16 @@ func tellStory(t *testing.T) *story {
 	s.busy, err = pg.Backup(ctx, "")
 	require.NoError(t, err)
 	query(t, pg, "insert into r values (1)")
-	require.Equal(t, "000000010000000000000003", switched(t, pg))
+	s.one = switched(t, pg)
 	query(t, pg, "insert into r values (2)")
 	s.between = now(t, pg)
 	query(t, pg, "insert into r values (3)")
-	require.Equal(t, "000000010000000000000004", switched(t, pg))
+	s.two = switched(t, pg)
+	require.Equal(t, next(s.one), s.two)
+	s.three, s.four = next(s.two), next(next(s.two))
 	query(t, pg, "insert into big select repeat(md5(i::text), 60) from generate_series(1, 12000) i")
-	require.NoError(t, pg.WaitArchived(ctx, "000000010000000000000005"))
-	require.NoError(t, s.copyServer(ctx, "live", "full", "000000010000000000000006"))
+	require.NoError(t, pg.WaitArchived(ctx, s.three))
+	require.NoError(t, s.copyServer(ctx, "live", "full", s.four))
 	s.quiet, err = pg.Backup(ctx, "")
 	require.NoError(t, err)
 	for range 2 {
