@@ -150,22 +150,28 @@ func writePlans(w io.Writer, f *command.Factory, views []operation.PlanView) err
 	for _, view := range views {
 		table.Row(view.ID, view.Operation, view.Target, f.Streams.Paint(stateTone(view.State), view.State), at(view), view.CreatedBy, ui.Age(f.Now().Sub(view.CreationTime)))
 	}
-	if err := table.Write(w); err != nil {
+	if err := table.Within(f.Streams.Width).Write(w); err != nil {
 		return err
 	}
 	for _, view := range views {
-		next := view.Next()
-		if next == "" {
-			continue
-		}
-		if view.State == operation.PlanUnfinished && !view.Abortable {
-			next += " (past the point of no return)"
-		}
-		if _, err := fmt.Fprintln(w, "next: "+next); err != nil {
+		if err := writeNext(w, view); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// writeNext says what to type for a plan that is not at its end.
+func writeNext(w io.Writer, view operation.PlanView) error {
+	next := view.Next()
+	if next == "" {
+		return nil
+	}
+	if view.State == operation.PlanUnfinished && !view.Abortable {
+		next += " (past the point of no return)"
+	}
+	_, err := fmt.Fprintln(w, "next: "+next)
+	return err
 }
 
 func stateTone(state string) ui.Tone {
@@ -182,6 +188,9 @@ func stateTone(state string) ui.Tone {
 func at(view operation.PlanView) string {
 	if view.State == operation.PlanElsewhere {
 		return "?"
+	}
+	if !view.Unfinished() {
+		return "-"
 	}
 	for i, step := range view.Steps {
 		if step.State != operation.StateDone {
@@ -208,10 +217,11 @@ func writeSteps(w io.Writer, streams ui.Streams, view operation.PlanView) error 
 		return err
 	}
 	if failed, ok := view.Failed(); ok {
-		_, err := fmt.Fprintf(w, "\n%s: %s\n", failed.ID, failed.Error)
-		return err
+		if _, err := fmt.Fprintf(w, "\n%s: %s\n", failed.ID, failed.Error); err != nil {
+			return err
+		}
 	}
-	return nil
+	return writeNext(w, view)
 }
 
 // warnFences names fences whose plan is over, or that nobody here knows.
@@ -246,6 +256,6 @@ func choose(f *command.Factory, id, verb string) (string, error) {
 		return views[0].ID, nil
 	}
 	return "", &recovery.Problem{
-		What: fmt.Sprintf("%d plans are unfinished", len(views)), Next: "name one: drctl " + verb + " " + views[0].ID, Err: errors.Join(recovery.ErrUsage),
+		What: fmt.Sprintf("%d plans are unfinished", len(views)), Next: "name one of those that drctl plans lists: drctl " + verb + " " + views[0].ID, Err: recovery.ErrUsage,
 	}
 }
