@@ -94,8 +94,10 @@ func (p *Params) String() string { return fmt.Sprintf("%s/%s", p.Namespace, p.cl
 const (
 	factCommit       = "commit"
 	factRemoteCommit = "remoteCommit"
-	factKeep         = "keep"
-	factFence        = "fenceProven"
+	// factCheckout is the checkout of whoever took the plan over.
+	factCheckout = "checkout"
+	factKeep     = "keep"
+	factFence    = "fenceProven"
 	// FactUID is the UID of the Cluster that the plan created.
 	FactUID       = "newUID"
 	factDeletedAt = "deletedAt"

@@ -152,7 +152,8 @@ type Git interface {
 	// Undo takes the commit back while nothing stands on it and the remote does not have it.
 	Undo(ctx context.Context, commit string) error
 	Push(ctx context.Context, commit string) error
-	// Pushed reports whether the remote's branch holds the commit now.
+	// Pushed reports whether the remote's branch holds the commit now: recovery.ErrNotFound when it does
+	// not, and this checkout neither.
 	Pushed(ctx context.Context, commit string) (bool, error)
 	// Remote gives the remote's newest commit and the Cluster that it builds, nil without one.
 	Remote(ctx context.Context, namespace, name string) (commit string, manifest json.RawMessage, err error)

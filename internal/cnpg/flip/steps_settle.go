@@ -55,7 +55,11 @@ func (s remoteStep) Observe(ctx context.Context, run *operation.Run) (operation.
 	if err != nil {
 		return operation.Observation{}, err
 	}
-	push := "cd " + p.Git.Directory + " && git push " + p.Git.Remote + " HEAD:" + p.Git.Branch
+	checkout, moved := run.Fact(factCheckout)
+	if !moved {
+		checkout = p.Git.Directory
+	}
+	push := "cd " + checkout + " && git push " + p.Git.Remote + " HEAD:" + p.Git.Branch
 	if manifest == nil {
 		return stopped(run, "put its manifest back, and "+push, "the remote builds no Cluster %s/%s", p.Namespace, p.Name)
 	}

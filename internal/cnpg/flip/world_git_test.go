@@ -248,7 +248,7 @@ func (g fakeGit) Commit(ctx context.Context, planID, _, _, _, to string) (string
 	if g.w.Tree == to {
 		return "by-hand", nil
 	}
-	g.w.Tree, g.w.Commits[planID] = to, "c1"
+	g.w.Tree, g.w.Commits[planID], g.w.elsewhere = to, "c1", false
 	return "c1", nil
 }
 
@@ -283,6 +283,9 @@ func (g fakeGit) Push(ctx context.Context, _ string) error {
 
 func (g fakeGit) Pushed(ctx context.Context, _ string) (bool, error) {
 	_, err := g.w.call(ctx, "pushed")
+	if err == nil && g.w.elsewhere {
+		return false, recovery.ErrNotFound
+	}
 	return g.w.RemoteServer == g.w.Tree, err
 }
 

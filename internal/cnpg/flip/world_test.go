@@ -92,6 +92,7 @@ type world struct {
 	gaveUp     bool
 	synced     int
 	noTree     bool
+	elsewhere  bool
 	inTree     bool
 	uids       int
 	choice     BackupChoice
