@@ -117,6 +117,9 @@ func (s goneStep) Observe(ctx context.Context, run *operation.Run) (operation.Ob
 	if live != nil && live.PlanID == run.Plan.ID {
 		return done()
 	}
+	if live != nil && live.UID != p.OldUID {
+		return stranger(run, p, live)
+	}
 	if live != nil {
 		return pending("Cluster %s is being deleted", p)
 	}
@@ -128,6 +131,12 @@ func (s goneStep) Observe(ctx context.Context, run *operation.Run) (operation.Ob
 		return operation.Observation{}, err
 	}
 	return doneWhen(len(leftovers) == 0, nil, "%s", describeLeftovers(leftovers))
+}
+
+// stranger is a Cluster of the name that somebody else created meanwhile: Argo CD, where nothing held it.
+func stranger(run *operation.Run, p *Params, live *recovery.LiveCluster) (operation.Observation, error) {
+	return stopped(run, "look at it, and delete it if it is empty (its volumes are not those of the plan)",
+		"a Cluster %s stands there that this plan did not create (UID %s, bootstrap %s)", p, live.UID, live.Bootstrap)
 }
 
 func describeLeftovers(leftovers []recovery.Leftover) string {
@@ -157,8 +166,7 @@ func (s createStep) Observe(ctx context.Context, run *operation.Run) (operation.
 	case live == nil:
 		return pending("not created")
 	case live.PlanID != run.Plan.ID:
-		return stopped(run, "look at it, and delete it if it is empty (its volumes are not those of the plan)",
-			"a Cluster %s stands there that this plan did not create (UID %s, bootstrap %s)", p, live.UID, live.Bootstrap)
+		return stranger(run, p, live)
 	}
 	if known, ok := run.Fact(FactUID); ok && known != live.UID {
 		return conflict("Cluster %s was created anew: its UID is %s, not %s", p, live.UID, known)
