@@ -4,7 +4,10 @@ import (
 	"net/http"
 	"testing"
 
+	apiv1 "github.com/cloudnative-pg/cloudnative-pg/api/v1"
 	"github.com/stretchr/testify/require"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
 
 	"github.com/drctl/drctl/internal/lab"
 	"github.com/drctl/drctl/internal/lab/flipworld"
@@ -25,6 +28,7 @@ func killedAt(t *testing.T, o *flipworld.Operator, method string, path ...string
 // TestTakeOver: the computer that began is gone; another person goes on from the copy in the cluster. Both
 // have the rights of docs/rbac-recover.yaml and nothing else, and need all of them.
 func TestTakeOver(t *testing.T) {
+	owned(t)
 	w, o, before := begin(t)
 	rights := grantRecover(t, w)
 	first := o.With(rights.environment...)
@@ -52,6 +56,23 @@ func TestTakeOver(t *testing.T) {
 
 	abortedUnder(t, rights)
 	rights.requireLeast(t)
+}
+
+// owned gives the generated password back to the Cluster: an earlier recovery has taken it out of its
+// ownership, and so had nothing left to do for it.
+func owned(t *testing.T) {
+	t.Helper()
+	w := world(t)
+	require.NoError(t, w.WaitHealthy(t.Context(), lab.RecoveryCluster))
+	cluster, err := w.Cluster(t.Context(), lab.RecoveryCluster)
+	require.NoError(t, err)
+	client, err := kubernetes.NewForConfig(w.Kubernetes.RESTConfig())
+	require.NoError(t, err)
+	secret, err := client.CoreV1().Secrets(lab.RecoveryNamespace).Get(t.Context(), lab.RecoveryCluster+"-superuser", metav1.GetOptions{})
+	require.NoError(t, err)
+	secret.OwnerReferences = []metav1.OwnerReference{*metav1.NewControllerRef(cluster, apiv1.SchemeGroupVersion.WithKind(apiv1.ClusterKind))}
+	_, err = client.CoreV1().Secrets(lab.RecoveryNamespace).Update(t.Context(), secret, metav1.UpdateOptions{})
+	require.NoError(t, err)
 }
 
 // abortedUnder begins one more recovery, up to its point of no return, and undoes it.
