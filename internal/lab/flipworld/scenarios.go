@@ -7,8 +7,10 @@ import (
 	"strings"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/drctl/drctl/internal/lab"
 )
@@ -156,8 +158,12 @@ func labelsOf(object *unstructured.Unstructured) map[string]any {
 	return labels
 }
 
-// BackInTime recovers to a moment ahead of some rows. An operator that adopts the old volumes shows those
-// rows again: nothing was recovered.
+// slowCollection is how long the old claims stay after the Cluster is gone.
+const slowCollection = 30 * time.Second
+
+// BackInTime recovers to a moment ahead of some rows, while the old Cluster's claims outlive it for a
+// while. An operator that finds them adopts them, reports Ready, and shows those rows again: nothing was
+// recovered.
 func (m *Matrix) BackInTime(ctx context.Context) (Tally, error) {
 	o, before, err := m.begin(ctx)
 	if err != nil {
@@ -176,5 +182,63 @@ func (m *Matrix) BackInTime(ctx context.Context) (Tally, error) {
 			return Tally{}, err
 		}
 	}
-	return m.tried(ctx, o, before, Recover("--target-time", moment), recovered)
+	collected := make(chan error, 1)
+	collected <- nil
+	runCtx, cancel := context.WithTimeout(ctx, scenarioTime)
+	defer cancel()
+	run, _, err := lab.RunEach(runCtx, m.Proxy, o.Command(runCtx, Recover("--target-time", moment)...), func(r lab.ProxyRequest) *lab.Fault {
+		if isDeletion(r) {
+			<-collected
+			go func() { collected <- m.collectSlowly(ctx) }()
+			time.Sleep(time.Second) // the claims have no owner before the Cluster goes
+		}
+		return nil
+	})
+	if err != nil && runCtx.Err() == nil {
+		return Tally{}, err
+	}
+	if err := <-collected; err != nil {
+		return Tally{}, err
+	}
+	tally := Tally{Points: 1}
+	if run.ExitCode == 0 {
+		tally.Resumed = 1
+	}
+	m.Logf("drctl ended with %d:\n%s", run.ExitCode, lastLines(run.Stderr))
+	judged, err := m.judge(ctx, o, before, recovered)
+	tally.Add(judged)
+	return tally, err
+}
+
+// collectSlowly takes the claims out of the Cluster's ownership and deletes them later, as a garbage
+// collector does that is behind.
+func (m *Matrix) collectSlowly(ctx context.Context) error {
+	client, err := m.client()
+	if err != nil {
+		return err
+	}
+	claims, err := client.CoreV1().PersistentVolumeClaims(lab.RecoveryNamespace).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return fmt.Errorf("flipworld: claims: %w", err)
+	}
+	for _, claim := range claims.Items {
+		patch := []byte(`{"metadata":{"ownerReferences":null}}`)
+		_, err := client.CoreV1().PersistentVolumeClaims(lab.RecoveryNamespace).Patch(ctx, claim.Name, types.MergePatchType, patch, metav1.PatchOptions{})
+		if err != nil {
+			return fmt.Errorf("flipworld: claim %s: %w", claim.Name, err)
+		}
+	}
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(slowCollection):
+	}
+	for _, claim := range claims.Items {
+		uid := claim.UID
+		err := client.CoreV1().PersistentVolumeClaims(lab.RecoveryNamespace).Delete(ctx, claim.Name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &uid}})
+		if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
+			return fmt.Errorf("flipworld: claim %s: %w", claim.Name, err)
+		}
+	}
+	return nil
 }
