@@ -182,13 +182,12 @@ func (m *Matrix) BackInTime(ctx context.Context) (Tally, error) {
 			return Tally{}, err
 		}
 	}
-	collected := make(chan error, 1)
-	collected <- nil
+	collected, begun := make(chan error, 1), false
 	runCtx, cancel := context.WithTimeout(ctx, scenarioTime)
 	defer cancel()
 	run, _, err := lab.RunEach(runCtx, m.Proxy, o.Command(runCtx, Recover("--target-time", moment)...), func(r lab.ProxyRequest) *lab.Fault {
-		if isDeletion(r) {
-			<-collected
+		if isDeletion(r) && !begun {
+			begun = true
 			go func() { collected <- m.collectSlowly(ctx) }()
 			time.Sleep(time.Second) // the claims have no owner before the Cluster goes
 		}
@@ -196,6 +195,9 @@ func (m *Matrix) BackInTime(ctx context.Context) (Tally, error) {
 	})
 	if err != nil && runCtx.Err() == nil {
 		return Tally{}, err
+	}
+	if !begun {
+		return Tally{}, fmt.Errorf("flipworld: the deletion was not reached: drctl ended with %d:\n%s", run.ExitCode, run.Stderr)
 	}
 	if err := <-collected; err != nil {
 		return Tally{}, err
