@@ -40,14 +40,18 @@ func withoutVolumes(t *testing.T, before *flipworld.State, o *flipworld.Operator
 	return &lost
 }
 
+// deletedAndMadeAnew lets Argo CD bring the Cluster back once its volumes are gone. Where it is quicker the
+// operator adopts them, and nothing is lost: that is a race which nobody should count on.
 func deletedAndMadeAnew(t *testing.T, w *flipworld.World) {
 	t.Helper()
-	old, err := w.Cluster(t.Context(), lab.RecoveryCluster)
-	require.NoError(t, err)
+	w.Argo.Pause()
+	t.Cleanup(w.Argo.Resume)
 	deleteCluster(t, w, metav1.DeletePropagationBackground)
+	require.NoError(t, w.WaitGone(t.Context(), lab.RecoveryCluster))
+	w.Argo.Resume()
 	require.Eventually(t, func() bool {
-		now, err := w.Cluster(t.Context(), lab.RecoveryCluster)
-		return err == nil && now.UID != old.UID
+		_, err := w.Cluster(t.Context(), lab.RecoveryCluster)
+		return err == nil
 	}, 2*time.Minute, 100*time.Millisecond, "Argo CD creates it anew")
 }
 

@@ -3,6 +3,7 @@ package recover
 import (
 	"context"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"testing"
 	"time"
@@ -96,9 +97,17 @@ func requireArgoRefused(t *testing.T, w *flipworld.World, before *flipworld.Stat
 	require.Equal(t, nextServer(t, before.Server), now.Server)
 	require.Equal(t, before.Rows, now.Rows, "applications have their rows already")
 	require.Equal(t, before.Remote, now.Remote)
-	state, err := w.Argo.WaitFor(t.Context(), flipworld.Application, func(s lab.ArgoState) bool { return s.Phase == "Failed" || s.Retries > 0 })
+	path, err := filepath.Rel(w.GitOpsTree, filepath.Join(w.DatabaseFolder(), "cluster.yaml"))
 	require.NoError(t, err)
-	require.Contains(t, state.Message, "Only one bootstrap method can be specified at a time")
+	text, err := w.Remote.File(t.Context(), now.Remote, path)
+	require.NoError(t, err)
+	manifest := rendered(t, text)
+	manifest.SetNamespace(lab.RecoveryNamespace)
+	clusters, err := w.Clusters()
+	require.NoError(t, err)
+	_, err = clusters.Apply(t.Context(), lab.RecoveryCluster, manifest,
+		metav1.ApplyOptions{FieldManager: lab.ArgoManager, Force: true, DryRun: []string{metav1.DryRunAll}})
+	require.ErrorContains(t, err, "Only one bootstrap method can be specified at a time")
 }
 
 // otherCluster is the kubeconfig of a cluster that is not the world's.
