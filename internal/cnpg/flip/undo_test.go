@@ -166,3 +166,15 @@ func TestCommitIsTakenBackOnlyWhereItIsOurs(t *testing.T) {
 		require.Contains(t, strings.Join(said, "\n"), "the plan has no commit, and the GitOps tree is left as it is: the checkout has changes: notes.md")
 	})
 }
+
+// TestAMarkThatStoodBefore is not the plan's, and stays.
+func TestAMarkThatStoodBefore(t *testing.T) {
+	w, dir := newWorld(), t.TempDir()
+	w.Servers[v1].Kept[backupID] = true
+	before := w.picture()
+	_, plan := w.prepare(t, Options{Name: name, Push: true})
+	w.on("fence-prove", func() { panic(errDied) })
+	require.Panics(t, func() { _ = w.engine(dir).Start(t.Context(), plan) })
+	require.NoError(t, w.engine(dir).Abort(t.Context(), plan.ID, here))
+	require.Equal(t, before, w.picture())
+}
