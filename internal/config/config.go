@@ -13,6 +13,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"sigs.k8s.io/yaml"
 
@@ -57,6 +59,16 @@ func Parse(content []byte) (File, error) {
 }
 
 func (f File) validate() error {
+	for _, place := range []struct{ key, value string }{
+		{"repo", f.Repo}, {"passwordFile", f.PasswordFile}, {"gitops", f.GitOps}, {"destinationPath", f.DestinationPath},
+		{"endpointURL", f.EndpointURL}, {"caFile", f.CAFile}, {"cacheDirectory", f.CacheDirectory},
+	} {
+		// YAML can say any byte (!!binary), and what is read here is shown on terminals. The value itself
+		// is not: it may hold a password.
+		if !utf8.ValidString(place.value) || strings.ContainsFunc(place.value, func(r rune) bool { return !unicode.IsGraphic(r) }) {
+			return fmt.Errorf("%s holds a line end or another character that no place has: %w", place.key, recovery.ErrUsage)
+		}
+	}
 	for _, url := range []string{f.Repo, f.DestinationPath, f.EndpointURL} {
 		// Without a scheme it would still be an address to many programs.
 		_, rest, found := strings.Cut(url, "//")

@@ -28,6 +28,11 @@ func TestParse(t *testing.T) {
 		{name: "a list", content: "repo: [a]\n", err: recovery.ErrUsage},
 		{name: "a password in an address", content: "repo: s3://user:CANARY@bucket/x\n", err: recovery.ErrUsage, says: "holds a password"},
 		{name: "a password behind a user with an @", content: "repo: s3://user@corp:CANARY@bucket/x\n", err: recovery.ErrUsage, says: "holds a password"},
+		{name: "bytes that are no text", content: "repo: !!binary f6in\n", err: recovery.ErrUsage, says: "another character"},
+		{name: "two lines", content: "gitops: |\n  /src\n  /platform\n", err: recovery.ErrUsage, says: "gitops holds a line end"},
+		{name: "a password and a line end", content: "repo: |\n  s3://user:CANARY@bucket/x\n", err: recovery.ErrUsage, says: "repo holds"},
+		{name: "an escape sequence", content: "caFile: \"\\e[31m\"\n", err: recovery.ErrUsage, says: "another character"},
+		{name: "a name with a space and an accent", content: "gitops: /home/zoë/my platform\n", want: File{GitOps: "/home/zoë/my platform"}},
 		{name: "binary", content: "repo: a\x00b\n", err: recovery.ErrDamaged},
 		{name: "too long", content: strings.Repeat("#", mostBytes+1), err: recovery.ErrDamaged},
 	}
@@ -99,7 +104,7 @@ func FuzzAddresses(f *testing.F) {
 }
 
 func FuzzParse(f *testing.F) {
-	for _, seed := range []string{"", "repo: /mnt\n", "repo: s3://user:pw@b/p", "a: &a [*a]", "repo: |\n  x\n", "endpointURL: http://127.0.0.1:9000\ndestinationPath: s3://b/p # c\n", "passwordFile: a\ngitops: b\ncaFile: c\ncacheDirectory: d\n", "? {a: b}\n: c", "---\n---\n", "repo: !!binary aGk="} {
+	for _, seed := range []string{"", "repo: /mnt\n", "repo: s3://user:pw@b/p", "a: &a [*a]", "repo: |\n  x\n", "endpointURL: http://127.0.0.1:9000\ndestinationPath: s3://b/p # c\n", "passwordFile: a\ngitops: b\ncaFile: c\ncacheDirectory: d\n", "? {a: b}\n: c", "---\n---\n", "repo: !!binary aGk=", "repo: !!binary f6in"} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, content []byte) {
