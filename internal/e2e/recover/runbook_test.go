@@ -67,8 +67,10 @@ func (b *runbook) step(t *testing.T, line, typed string) string {
 	world(t).Proxy.Reset()
 	got := finish(t, b.operator, cmd)
 	require.Zero(t, got.ExitCode)
-	b.requireShown(t, next, got.Stdout)
-	return got.Stdout
+	// What is typed is there before it is asked for, and so is echoed ahead of everything.
+	shown := strings.ReplaceAll(got.Stdout, "to go on: ", "to go on: "+typed+"\n")
+	b.requireShown(t, next, shown)
+	return shown
 }
 
 // requireShown asks for each line that the runbook shows, up to values that differ from run to run. It may

@@ -22,11 +22,10 @@ const copyName = "immich-look"
 func TestWrongData(t *testing.T) {
 	w, o, before := begin(t)
 	target := momentBefore(t, w)
-	written, err := w.WriteRows(t.Context(), 5)
-	require.NoError(t, err)
-	_, err = w.SwitchWAL(t.Context())
-	require.NoError(t, err)
-	requireTargetsRefused(t, o)
+	written := wrongRows(t, w)
+	doubtful := momentBefore(t, w)
+	written += wrongRows(t, w)
+	requireTargetsRefused(t, o, doubtful)
 
 	book := openRunbook(t, "database-wrong-data.md", o, "2026-11-24T07:04:12Z", target)
 	book.step(t, "drctl cnpg backups immich --gitops ~/src/platform", "")
@@ -40,12 +39,23 @@ func TestWrongData(t *testing.T) {
 	})
 	deleteCopy(t, w)
 	now := look(t, o)
-	require.NotEqual(t, before.Rows, now.Rows, "the wrong rows are still in use: %d", written.Count)
+	require.NotEqual(t, before.Rows, now.Rows, "%d wrong rows are still in use", written)
 
 	book.step(t, "drctl cnpg recover immich --gitops ~/src/platform --target-time 2026-11-24T07:04:12Z --push", lab.RecoveryCluster)
 	book.step(t, "drctl cnpg verify immich", "")
 	book.requireAtEnd(t)
 	requireRecovered(t, o, before)
+}
+
+// wrongRows are committed and archived.
+func wrongRows(t *testing.T, w *flipworld.World) int {
+	t.Helper()
+	const rows = 5
+	_, err := w.WriteRows(t.Context(), rows)
+	require.NoError(t, err)
+	_, err = w.SwitchWAL(t.Context())
+	require.NoError(t, err)
+	return rows
 }
 
 // momentBefore is a whole second, as a person writes it, behind everything that was committed so far, and
@@ -59,25 +69,22 @@ func momentBefore(t *testing.T, w *flipworld.World) string {
 	return clock
 }
 
-// requireTargetsRefused: a moment that the archive cannot give is refused ahead of everything, with what to
-// do instead.
-func requireTargetsRefused(t *testing.T, o *flipworld.Operator) {
+// requireTargetsRefused: a moment that the archive cannot give, or may not be able to, is refused ahead of
+// everything, with what to do instead.
+func requireTargetsRefused(t *testing.T, o *flipworld.Operator, doubtful string) {
 	t.Helper()
-	for _, refused := range []struct {
-		target string
-		code   int
-		texts  []string
-	}{
-		{"2026-11-24 07:04:12", 2, []string{"it is not RFC 3339 with a zone", "2026-11-23T18:00:00Z"}},
-		{"2026-11-24T07:04:12", 2, []string{"it is not RFC 3339 with a zone"}},
-		{time.Now().Add(time.Hour).UTC().Format(time.RFC3339), 1, []string{"leave --target-time out"}},
-		{time.Now().Add(-24 * time.Hour).UTC().Format(time.RFC3339), 1, []string{"drctl cnpg backups"}},
+	hour := time.Hour
+	for _, refused := range []struct{ target, why, next string }{
+		{"2026-11-24 07:04:12", "it is not RFC 3339 with a zone", "write it as 2026-11-23T18:00:00Z"},
+		{"2026-11-24T07:04:12", "it is not RFC 3339 with a zone", "write it as 2026-11-23T18:00:00Z"},
+		{time.Now().Add(hour).UTC().Format(time.RFC3339), "the last WAL of", "leave --target-time out"},
+		{time.Now().Add(-24 * hour).UTC().Format(time.RFC3339), "the oldest restorable backup of", "an older server with --source-server-name"},
+		{doubtful, "it is in the last stretch of the archive", "leave --target-time out for the latest, or give an earlier one"},
 	} {
 		got := run(t, o, flipworld.Recover("--target-time", refused.target)...)
-		require.Equal(t, refused.code, got.ExitCode, refused.target)
-		for _, text := range refused.texts {
-			require.Contains(t, got.Stderr, text, refused.target)
-		}
+		require.Equal(t, 2, got.ExitCode, refused.target)
+		require.Contains(t, got.Stderr, refused.why, refused.target)
+		require.Contains(t, got.Stderr, refused.next, refused.target)
 	}
 	plans, err := o.Plans()
 	require.NoError(t, err)
