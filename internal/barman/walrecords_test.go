@@ -107,10 +107,10 @@ func TestReadSegment(t *testing.T) {
 		t.Run(title, func(t *testing.T) {
 			w := c.make()
 			want := c.end
-			switch {
-			case want == start:
+			switch want {
+			case start:
 				want = 0
-			case want == 0:
+			case 0:
 				want = w.end()
 			}
 			found, err := readSegment(w.body, leastSegmentSize, start)

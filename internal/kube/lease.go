@@ -158,7 +158,7 @@ func (l *LeaseLock) put(ctx context.Context, live *unstructured.Unstructured, pl
 	}
 	for key, value := range fields {
 		if err := unstructured.SetNestedField(lease.Object, value, "spec", key); err != nil {
-			return nil, fmt.Errorf("Lease %s/%s: %w", lease.GetNamespace(), lease.GetName(), err)
+			return nil, fmt.Errorf("keep Lease %s/%s: %w", lease.GetNamespace(), lease.GetName(), err)
 		}
 	}
 	requestCtx, cancel := context.WithTimeout(ctx, min(requestTimeout, l.duration))

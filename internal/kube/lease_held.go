@@ -119,6 +119,8 @@ func (h *heldLease) renewOnce(ctx context.Context) error {
 	return err
 }
 
+func (h *heldLease) isOurs(live *unstructured.Unstructured) bool { return h.ours(live) == nil }
+
 // ours is nil while this process stands in the lease that it acquired.
 func (h *heldLease) ours(live *unstructured.Unstructured) error {
 	identity, _, _ := unstructured.NestedString(live.Object, "spec", "holderIdentity")
@@ -162,7 +164,7 @@ func (h *heldLease) Release(ctx context.Context) error {
 			return nil
 		case err != nil:
 			return fmt.Errorf("unlock %s: %w", h.plan.Target, err)
-		case h.ours(live) != nil:
+		case !h.isOurs(live):
 			return nil
 		}
 		h.keep(live)

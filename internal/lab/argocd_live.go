@@ -49,28 +49,28 @@ func decodeApplication(live *unstructured.Unstructured) (*argoApplication, error
 }
 
 // update changes operation, status and annotations of an Application as it stands on the server, again
-// after each conflict: a client may ask for a sync or a termination at any time. It gives what was
-// written; change answers false to leave all as it is.
-func (a *ArgoCD) update(ctx context.Context, name string, change func(*argoApplication) bool) (*argoApplication, error) {
+// after each conflict: a client may ask for a sync or a termination at any time. change answers false to
+// leave all as it is.
+func (a *ArgoCD) update(ctx context.Context, name string, change func(*argoApplication) bool) error {
 	for {
 		live, err := a.client().Get(ctx, name, metav1.GetOptions{})
 		if err != nil {
-			return nil, fmt.Errorf("lab: get Application %s: %w", name, err)
+			return fmt.Errorf("lab: get Application %s: %w", name, err)
 		}
 		app, err := decodeApplication(live)
 		if err != nil || !change(app) {
-			return app, err
+			return err
 		}
 		changed, err := encodeApplication(live, app)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		if reflect.DeepEqual(changed.Object, live.Object) {
-			return app, nil
+			return nil
 		}
 		_, err = a.client().Update(ctx, changed, metav1.UpdateOptions{FieldManager: "argocd-application-controller"})
 		if err == nil || !apierrors.IsConflict(err) {
-			return app, wrap(err, "update Application "+name)
+			return wrap(err, "update Application "+name)
 		}
 	}
 }

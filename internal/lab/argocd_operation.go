@@ -95,7 +95,7 @@ func (a *ArgoCD) setOperationState(ctx context.Context, name string, state *argo
 		state.FinishedAt = &now
 		a.finished[name] = a.now()
 	}
-	_, err := a.update(ctx, name, func(app *argoApplication) bool {
+	err := a.update(ctx, name, func(app *argoApplication) bool {
 		// It may have been terminated while we were operating on it; a running operation must not
 		// clobber that. (Of a completed one it does.)
 		if fresh := app.Status.OperationState; !state.completed() && fresh != nil && fresh.Phase == argoPhaseTerminating {

@@ -15,7 +15,7 @@ func (a *ArgoCD) refresh(ctx context.Context, app *argoApplication) (begun bool,
 	name := app.Metadata.Name
 	targets, revision, err := a.targets(ctx, app, app.Spec.Source, "")
 	if err != nil {
-		_, updateErr := a.update(ctx, name, func(app *argoApplication) bool {
+		updateErr := a.update(ctx, name, func(app *argoApplication) bool {
 			app.Status.Sync.Status, app.Status.Health.Status = argoUnknown, argoUnknown
 			app.setCondition("ComparisonError", err.Error(), a)
 			return true
@@ -32,7 +32,7 @@ func (a *ArgoCD) refresh(ctx context.Context, app *argoApplication) (begun bool,
 			status = argoOutOfSync
 		}
 	}
-	_, err = a.update(ctx, name, func(app *argoApplication) bool {
+	err = a.update(ctx, name, func(app *argoApplication) bool {
 		before := app.Operation
 		a.autoSync(app, status, revision, resources)
 		begun = app.Operation != before

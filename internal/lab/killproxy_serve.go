@@ -55,7 +55,7 @@ func (h *proxyHandler) carryOut(r *http.Request) {
 	// An upstream that fails aborts the client's handler; here it only means that there is no answer.
 	defer func() {
 		failure := recover()
-		if err, isError := failure.(error); failure != nil && !(isError && errors.Is(err, http.ErrAbortHandler)) {
+		if err, isError := failure.(error); failure != nil && (!isError || !errors.Is(err, http.ErrAbortHandler)) {
 			panic(failure)
 		}
 	}()

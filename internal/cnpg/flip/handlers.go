@@ -39,8 +39,8 @@ func (f *Flip) Handlers() map[string]operation.Handler {
 	return map[string]operation.Handler{
 		stepCommit: commitStep{f}, stepKeep: keepStep{f}, stepFinalBackup: backupStep{f, true}, stepRetain: retainStep{f},
 		stepSecrets: secretsStep{f}, stepSuspend: suspendStep{f}, stepFence: fenceStep{f}, stepDelete: deleteStep{f},
-		stepGone: goneStep{f}, stepCreate: createStep{f}, stepPush: pushStep{f}, stepRecovered: recoveredStep{f},
-		stepProve: proveStep{f}, stepBackup: backupStep{f, false}, stepProveBackups: proveBackupsStep{f}, stepRemote: remoteStep{f},
+		stepGone: goneStep{Flip: f}, stepCreate: createStep{f}, stepPush: pushStep{f}, stepRecovered: recoveredStep{Flip: f},
+		stepProve: proveStep{Flip: f}, stepBackup: backupStep{f, false}, stepProveBackups: proveBackupsStep{Flip: f}, stepRemote: remoteStep{Flip: f},
 		stepTerminate: terminateStep{f}, stepHandBack: handBackStep{f}, stepLift: liftStep{f}, stepSync: syncStep{f},
 		stepFields: fieldsStep{f}, stepSchedules: schedulesStep{f},
 	}

@@ -181,21 +181,20 @@ func (f *Flip) proveBackups(ctx context.Context, e expectation) ([]Check, error)
 	if live != nil && live.Archiving != "unknown" {
 		archiving = judged("archiving", strings.TrimSpace(live.Archiving+" "+live.ArchivingWhy), "ContinuousArchiving True", live.Archiving == "true")
 	}
-	backup, err := f.checkBackup(ctx, p)
-	return []Check{archiving, backup}, err
+	return []Check{archiving, f.checkBackup(ctx, p)}, ctx.Err()
 }
 
-func (f *Flip) checkBackup(ctx context.Context, p *Params) (Check, error) {
+func (f *Flip) checkBackup(ctx context.Context, p *Params) Check {
 	const name = "backup"
 	expected := fmt.Sprintf("a DONE backup under %s on a timeline above %d", p.ArchiveServer, p.Backup.Timeline)
 	done, err := f.Archive.NewestDone(ctx, p.archive())
 	switch {
 	case err != nil:
-		return unknown(name, expected, err), nil
+		return unknown(name, expected, err)
 	case done == nil:
-		return unknown(name, expected, errors.New("there is none yet")), nil
+		return unknown(name, expected, errors.New("there is none yet"))
 	case done.Timeline <= p.Backup.Timeline || done.SystemID != p.Backup.SystemID:
-		return judged(name, fmt.Sprintf("%s on timeline %d of system %s", done.ID, done.Timeline, done.SystemID), expected, false), nil
+		return judged(name, fmt.Sprintf("%s on timeline %d of system %s", done.ID, done.Timeline, done.SystemID), expected, false)
 	}
-	return judged(name, fmt.Sprintf("%s on timeline %d", done.ID, done.Timeline), expected, true), nil
+	return judged(name, fmt.Sprintf("%s on timeline %d", done.ID, done.Timeline), expected, true)
 }

@@ -66,14 +66,9 @@ func (s backupStep) Undo(context.Context, *operation.Run) error { return nil }
 
 // proveBackupsStep ends once the new Cluster is proven to be backed up itself.
 type proveBackupsStep struct {
+	waitOnly
 	*Flip
 }
-
-// WaitOnly reports that the step only waits.
-func (proveBackupsStep) WaitOnly() bool { return true }
-
-// Apply has nothing to do.
-func (proveBackupsStep) Apply(context.Context, *operation.Run) error { return nil }
 
 func (s proveBackupsStep) Observe(ctx context.Context, run *operation.Run) (operation.Observation, error) {
 	p, err := ParamsOf(run.Plan)

@@ -11,14 +11,9 @@ import (
 
 // recoveredStep waits for PostgreSQL to be promoted, and explains what goes wrong meanwhile.
 type recoveredStep struct {
+	waitOnly
 	*Flip
 }
-
-// WaitOnly reports that the step only waits.
-func (recoveredStep) WaitOnly() bool { return true }
-
-// Apply has nothing to do.
-func (recoveredStep) Apply(context.Context, *operation.Run) error { return nil }
 
 func (s recoveredStep) Observe(ctx context.Context, run *operation.Run) (operation.Observation, error) {
 	p, err := ParamsOf(run.Plan)
@@ -51,14 +46,9 @@ func (s recoveredStep) Observe(ctx context.Context, run *operation.Run) (operati
 
 // proveStep ends once the data is proven. Disproved stops; unknown waits, and ends as unproven.
 type proveStep struct {
+	waitOnly
 	*Flip
 }
-
-// WaitOnly reports that the step only waits.
-func (proveStep) WaitOnly() bool { return true }
-
-// Apply has nothing to do.
-func (proveStep) Apply(context.Context, *operation.Run) error { return nil }
 
 func (s proveStep) Observe(ctx context.Context, run *operation.Run) (operation.Observation, error) {
 	p, err := ParamsOf(run.Plan)

@@ -96,14 +96,9 @@ func (f *Flip) happensStill(ctx context.Context, look func() (bool, error)) (boo
 // goneStep waits, kind by kind, until nothing of the old Cluster is left: the operator matches its
 // children by the owner's name, so a claim that is left would be adopted, and nothing recovered.
 type goneStep struct {
+	waitOnly
 	*Flip
 }
-
-// WaitOnly reports that the step only waits.
-func (goneStep) WaitOnly() bool { return true }
-
-// Apply has nothing to do.
-func (goneStep) Apply(context.Context, *operation.Run) error { return nil }
 
 func (s goneStep) Observe(ctx context.Context, run *operation.Run) (operation.Observation, error) {
 	p, err := ParamsOf(run.Plan)

@@ -33,14 +33,9 @@ func (s pushStep) Apply(ctx context.Context, run *operation.Run) error {
 // what to push. As long as the live object has bootstrap.recovery, CloudNativePG itself refuses what
 // Argo CD would apply from an older commit.
 type remoteStep struct {
+	waitOnly
 	*Flip
 }
-
-// WaitOnly reports that the step only waits.
-func (remoteStep) WaitOnly() bool { return true }
-
-// Apply has nothing to do.
-func (remoteStep) Apply(context.Context, *operation.Run) error { return nil }
 
 func (s remoteStep) Observe(ctx context.Context, run *operation.Run) (operation.Observation, error) {
 	p, err := ParamsOf(run.Plan)
@@ -168,7 +163,7 @@ func (s syncStep) Observe(ctx context.Context, run *operation.Run) (operation.Ob
 		return doneWhen(ok, err, "%s", why)
 	}
 	// Somebody may have pushed meanwhile: Argo CD then goes to that commit, and this one never comes.
-	if o, err := (remoteStep{s.Flip}).Observe(ctx, run); err != nil || o.State != operation.Done {
+	if o, err := (remoteStep{Flip: s.Flip}).Observe(ctx, run); err != nil || o.State != operation.Done {
 		return o, err
 	}
 	return pending("%s", why)

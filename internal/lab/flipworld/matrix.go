@@ -142,7 +142,6 @@ func (m *Matrix) judge(ctx context.Context, o *Operator, before *State, compare 
 }
 
 func recovered(before, after *State) error { return before.Recovered(after) }
-func untouched(before, after *State) error { return before.Untouched(after) }
 
 // Clean is a recovery with nothing in its way: it gives the requests that can be hit.
 func (m *Matrix) Clean(ctx context.Context) ([]lab.ProxyRequest, error) {
