@@ -85,12 +85,17 @@ func (m *Matrix) ReplacedUnderway(ctx context.Context) (Tally, error) {
 		return Tally{}, err
 	}
 	replacement, replaceErr := "", error(nil)
-	run, _, err := lab.RunEach(ctx, m.Proxy, o.Command(ctx, Recover("--no-fence")...), func(r lab.ProxyRequest) *lab.Fault {
+	runCtx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	run, _, err := lab.RunEach(runCtx, m.Proxy, o.Command(runCtx, Recover("--no-fence")...), func(r lab.ProxyRequest) *lab.Fault {
 		if isDeletion(r) && replacement == "" {
 			replacement, replaceErr = m.replace(ctx)
 		}
 		return nil
 	})
+	if runCtx.Err() != nil {
+		err = nil // it waits for what the replacement left behind
+	}
 	if err != nil || replaceErr != nil || replacement == "" {
 		return Tally{}, fmt.Errorf("flipworld: replace the Cluster (%q): %w", replacement, firstError(err, replaceErr))
 	}
