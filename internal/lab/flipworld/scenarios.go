@@ -85,7 +85,7 @@ func (m *Matrix) ReplacedUnderway(ctx context.Context) (Tally, error) {
 		return Tally{}, err
 	}
 	replacement, replaceErr := "", error(nil)
-	runCtx, cancel := context.WithTimeout(ctx, time.Minute)
+	runCtx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
 	run, _, err := lab.RunEach(runCtx, m.Proxy, o.Command(runCtx, Recover("--no-fence")...), func(r lab.ProxyRequest) *lab.Fault {
 		if isDeletion(r) && replacement == "" {
