@@ -9,7 +9,7 @@ DATE    := $(shell git log -1 --format=%cI 2>/dev/null)
 LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT) -X main.date=$(DATE)
 
 FUZZTIME ?= 10m
-TEST_TIMEOUT ?= 40m
+TEST_TIMEOUT ?= 60m
 
 .PHONY: help build demo test check lab bench fuzz matrix docs lint vuln fmt release clean deps parts
 
