@@ -22,6 +22,8 @@ type LiveCluster struct {
 	// WriteServer is the server that it writes backups and WAL to, empty without backups.
 	WriteServer string
 	Phase       string
+	// PhaseReason says more of the phase where the operator does.
+	PhaseReason string
 	// Ready is the condition Ready. It proves nothing but that some PostgreSQL answers.
 	Ready bool
 	// Primary is the Pod of the primary, empty before there is one.

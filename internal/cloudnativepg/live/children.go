@@ -113,7 +113,9 @@ func (a API) SetReclaimPolicy(ctx context.Context, volume, claimUID, policy stri
 	return err
 }
 
-// Leftovers are Pods, Jobs and claims of a Cluster's name, each with what holds it.
+// Leftovers are Pods, Jobs, claims and Services of a Cluster's name, each with what holds it. The operator
+// adopts a claim, and refuses to go on over a Service of its own that no Cluster owns any more.
+// Source: CNPG internal/controller/cluster_create.go.
 func (a API) Leftovers(ctx context.Context, namespace, name string) ([]recovery.Leftover, error) {
 	var left []recovery.Leftover
 	for _, kind := range []struct {
@@ -121,14 +123,14 @@ func (a API) Leftovers(ctx context.Context, namespace, name string) ([]recovery.
 		kind string
 	}{
 		{core("pods"), "Pod"}, {schema.GroupVersionResource{Group: "batch", Version: "v1", Resource: "jobs"}, "Job"},
-		{core("persistentvolumeclaims"), "PersistentVolumeClaim"},
+		{core("persistentvolumeclaims"), "PersistentVolumeClaim"}, {core("services"), "Service"},
 	} {
 		objects, err := a.Client.ListWhere(ctx, kind.gvr, namespace, "")
 		if err != nil {
 			return nil, err
 		}
 		for i := range objects {
-			if belongs(&objects[i], name) {
+			if belongs(&objects[i], name) && (kind.kind != "Service" || ownService(objects[i].GetName(), name)) {
 				left = append(left, recovery.Leftover{
 					Kind: kind.kind, Namespace: namespace, Name: objects[i].GetName(), UID: string(objects[i].GetUID()), Why: holds(&objects[i]),
 				})
@@ -136,6 +138,12 @@ func (a API) Leftovers(ctx context.Context, namespace, name string) ([]recovery.
 		}
 	}
 	return left, nil
+}
+
+// ownService: the operator makes three Services by itself. Others that carry its label are somebody's own,
+// and stay.
+func ownService(service, cluster string) bool {
+	return slices.Contains([]string{cluster + "-rw", cluster + "-ro", cluster + "-r"}, service)
 }
 
 // holds says what an object that ought to be gone waits for.

@@ -69,7 +69,7 @@ func describe(object *unstructured.Unstructured) (*recovery.LiveCluster, error) 
 	}
 	live := &recovery.LiveCluster{
 		Namespace: cluster.Namespace, Name: cluster.Name, UID: string(cluster.UID), PlanID: cloudnativepg.PlanMark(object),
-		Deleting: cluster.DeletionTimestamp != nil, Bootstrap: cloudnativepg.Bootstrap(object), Phase: cluster.Status.Phase,
+		Deleting: cluster.DeletionTimestamp != nil, Bootstrap: cloudnativepg.Bootstrap(object), Phase: cluster.Status.Phase, PhaseReason: cluster.Status.PhaseReason,
 		Ready:   meta.IsStatusConditionTrue(cluster.Status.Conditions, string(apiv1.ConditionClusterReady)),
 		Primary: cluster.Status.CurrentPrimary, Archiving: "unknown", StopDelay: time.Duration(cluster.GetMaxStopDelay()) * time.Second,
 		Manifest: manifest,

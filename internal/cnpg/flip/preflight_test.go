@@ -54,7 +54,7 @@ func TestPreflightRefuses(t *testing.T) {
 			"claim immich-database-1 is named for Cluster immich-database and does not belong to it: it would not go with the Cluster, and the operator would adopt it",
 			"kubectl -n cloudnative-pg describe pvc immich-database-1"},
 		"gone with leftovers": {Options{Name: name}, func(w *world) { w.gone(true) }, operation.ErrConflict,
-			"PersistentVolumeClaim immich-database-1", "kubectl -n cloudnative-pg get pods,jobs,pvc -l cnpg.io/cluster=immich-database"},
+			"PersistentVolumeClaim immich-database-1", "kubectl -n cloudnative-pg get pods,jobs,pvc,services -l cnpg.io/cluster=immich-database"},
 		"owned by an Application without a tree": {Options{Name: name}, func(w *world) { w.noTree = true }, recovery.ErrUsage,
 			"Argo CD Application argocd/immich-db owns Cluster cloudnative-pg/immich-database", "give --gitops DIR, a checkout of https://git.example/platform.git"},
 		"a push without a tree": {Options{Name: name, Push: true}, func(w *world) { w.noTree, w.app = true, nil }, recovery.ErrUsage,

@@ -38,7 +38,7 @@ func (s recoveredStep) Observe(ctx context.Context, run *operation.Run) (operati
 		return stopped(run, fix, "%s (if it must be recovered anew for that, %s)", cause, p.again(run.Plan.ID))
 	}
 	text := live.Phase
-	if line := s.Render.Progress(log); line != "" {
+	if line := firstOf(s.Render.Progress(log), live.PhaseReason); line != "" {
 		text += ": " + line
 	}
 	return pending("%s", text)

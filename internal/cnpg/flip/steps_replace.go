@@ -219,6 +219,6 @@ func leftoverProblem(p *Params, leftovers []recovery.Leftover) error {
 	}
 	return &recovery.Problem{
 		What: "objects of Cluster " + p.String() + " are left", Why: describeLeftovers(leftovers) + "; the operator would adopt them and recover nothing",
-		Next: "see what holds them: kubectl -n " + p.Namespace + " get pods,jobs,pvc -l cnpg.io/cluster=" + p.cluster(), Err: operation.ErrConflict,
+		Next: "see what holds them: kubectl -n " + p.Namespace + " get pods,jobs,pvc,services -l cnpg.io/cluster=" + p.cluster(), Err: operation.ErrConflict,
 	}
 }

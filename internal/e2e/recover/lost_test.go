@@ -88,7 +88,9 @@ func TestGone(t *testing.T) {
 	}, time.Minute, 100*time.Millisecond)
 	refused := run(t, o, flipworld.Recover()...)
 	require.Equal(t, 1, refused.ExitCode)
-	require.Contains(t, refused.Stderr, "PersistentVolumeClaim "+lab.RecoveryCluster+"-1")
+	for _, left := range []string{"Pod immich-database-1", "PersistentVolumeClaim immich-database-1", "Service immich-database-rw"} {
+		require.Contains(t, refused.Stderr, left)
+	}
 	require.Contains(t, refused.Stderr, "adopt them and recover nothing")
 	require.Empty(t, w.Proxy.Mutations())
 	deleteOrphans(t, w)
@@ -112,6 +114,9 @@ func deleteOrphans(t *testing.T, w *flipworld.World) {
 	require.NoError(t, client.CoreV1().Pods(lab.RecoveryNamespace).DeleteCollection(t.Context(), options, labelled))
 	require.NoError(t, client.BatchV1().Jobs(lab.RecoveryNamespace).DeleteCollection(t.Context(), options, labelled))
 	require.NoError(t, client.CoreV1().PersistentVolumeClaims(lab.RecoveryNamespace).DeleteCollection(t.Context(), options, labelled))
+	for _, service := range []string{"-r", "-ro", "-rw"} {
+		require.NoError(t, client.CoreV1().Services(lab.RecoveryNamespace).Delete(t.Context(), lab.RecoveryCluster+service, options))
+	}
 	require.NoError(t, w.WaitGone(t.Context(), lab.RecoveryCluster))
 }
 
