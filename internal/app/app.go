@@ -123,7 +123,7 @@ func (a *App) openTree(ctx context.Context) (treeOrNothing, error) {
 
 // PVC gives the lister of claims and snapshots.
 func (a *App) PVC(_ context.Context, inventory bool) (*pvc.Lister, recovery.Gaps, error) {
-	lister := &pvc.Lister{Rules: rules{new(sync.Map)}, Now: now, Repository: lazyRepository{a}}
+	lister := &pvc.Lister{Rules: rules{new(sync.Map)}, Now: now, Repository: lazyRepository{a}, Contents: lazyRepository{a}}
 	if !inventory {
 		return lister, nil, nil
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/drctl/drctl/internal/kopia"
+	"github.com/drctl/drctl/internal/pvc"
 	"github.com/drctl/drctl/internal/recovery"
 )
 
@@ -32,6 +33,15 @@ func (r lazyRepository) Snapshots(ctx context.Context) ([]recovery.Snapshot, rec
 	}
 	snapshots, gaps, err := repository.Snapshots(ctx)
 	return snapshots, gaps, errors.Join(err, repository.Close(ctx))
+}
+
+// Contents opens the repository for looking into its snapshots.
+func (r lazyRepository) Contents(ctx context.Context) (pvc.Contents, error) {
+	repository, err := r.app.openRepository(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return repository, nil
 }
 
 func (a *App) openRepository(ctx context.Context) (*kopia.Repository, error) {

@@ -61,6 +61,21 @@ func TestGoldens(t *testing.T) {
 		{"pvc-snapshots", "pvc snapshots karakeep/data-pvc --incomplete", 0},
 		{"pvc-snapshots-wide", "pvc snapshots -A -o wide", 0},
 		{"pvc-snapshots-json", "pvc snapshots -A -o json --incomplete", 0},
+		{"pvc-files-help", "pvc files --help", 0},
+		{"pvc-extract-help", "pvc extract --help", 0},
+		{"pvc-files", "pvc files karakeep/data-pvc", 0},
+		{"pvc-files-wide", "pvc files karakeep/data-pvc -R -o wide --previous 1", 0},
+		{"pvc-files-json", "pvc files karakeep/data-pvc assets -o json", 0},
+		{"pvc-files-name", "pvc files karakeep/data-pvc -R -o name", 0},
+		{"pvc-files-incomplete", "pvc files karakeep/data-pvc --snapshot k4", 0},
+		{"pvc-files-none", "pvc files karakeep/data-pvc nothing", 1},
+		{"pvc-files-too-old", "pvc files karakeep/data-pvc --as-of 2026-11-01T00:00:00Z", 1},
+		{"pvc-extract-previous", "pvc extract karakeep/data-pvc --output-dir out --previous 7", 1},
+		{"usage-files-two-choices", "pvc files karakeep/data-pvc --snapshot k1a2 --previous 1", 2},
+		{"usage-files-no-zone", "pvc files karakeep/data-pvc --as-of 2026-11-01", 2},
+		{"usage-files-outside", "pvc files karakeep/data-pvc ../other", 2},
+		{"usage-extract-nowhere", "pvc extract karakeep/data-pvc", 2},
+		{"usage-extract-parallel", "pvc extract karakeep/data-pvc --output-dir out --parallel 0", 2},
 		{"pvc-snapshots-none", "pvc snapshots karakeep/nothing", 1},
 		{"cnpg-list", "cnpg list", 0},
 		{"cnpg-list-wide", "cnpg list -o wide", 0},
@@ -131,7 +146,7 @@ func TestEveryCommandHasExamplesAndExitCodes(t *testing.T) {
 
 func TestGapsEndInThree(t *testing.T) {
 	broken := &recovery.Problem{What: "read index blob x1", Why: "it is corrupt", Next: "kopia index recover", Err: recovery.ErrDamaged}
-	for _, args := range []string{"pvc list", "pvc snapshots -A", "cnpg list", "cnpg backups immich"} {
+	for _, args := range []string{"pvc list", "pvc snapshots -A", "pvc files karakeep/data-pvc", "cnpg list", "cnpg backups immich"} {
 		fake := newFakeWiring()
 		fake.gap = broken
 		code, out, errs := answer(t, fake, strings.Fields(args)...)

@@ -26,12 +26,15 @@ type fakeWiring struct {
 	offline  bool
 	mirror   *fakeMirror
 	fences   []command.StandingFence
+	// broken is a file that can't be read out of any snapshot.
+	broken string
 }
 
 func newFakeWiring() *fakeWiring { return &fakeWiring{} }
 
 func (f *fakeWiring) PVC(_ context.Context, inventory bool) (*pvc.Lister, recovery.Gaps, error) {
 	l := &pvc.Lister{Repository: fakeRepository{f.gaps()}, Rules: fakeRules{}, Now: func() time.Time { return noon }}
+	l.Contents = fakeContents{fakeRepository{f.gaps()}, f.broken}
 	if inventory {
 		l.Inventory = fakeInventory{}
 	}

@@ -113,9 +113,7 @@ func (r *reader) prefetchExtents(ctx context.Context, contents []content.Info) e
 				if ctx.Err() != nil {
 					return ctx.Err()
 				}
-				r.mu.Lock()
-				r.extents[pack] = append(r.extents[pack], part)
-				r.mu.Unlock()
+				r.holdExtent(pack, part)
 				r.progress.done()
 				return nil
 			})
@@ -143,6 +141,23 @@ func (r *reader) part(pack blob.ID, offset, length int64) (content []byte, known
 		return e.content[offset-e.offset : offset-e.offset+length], true, nil
 	}
 	return nil, false, nil
+}
+
+// holdExtent keeps a part of a pack until it is released.
+func (r *reader) holdExtent(pack blob.ID, part extent) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.extents[pack] = append(r.extents[pack], part)
+}
+
+// releaseExtent drops the part of a pack that begins there.
+func (r *reader) releaseExtent(pack blob.ID, offset int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.extents[pack] = slices.DeleteFunc(r.extents[pack], func(e extent) bool { return e.offset == offset })
+	if len(r.extents[pack]) == 0 {
+		delete(r.extents, pack)
+	}
 }
 
 // dropExtents gives the memory of what was read of packs back.

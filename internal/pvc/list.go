@@ -47,8 +47,10 @@ type Item struct {
 type Lister struct {
 	Inventory  Inventory
 	Repository Repository
-	Rules      Rules
-	Now        func() time.Time
+	// Contents opens the repository for looking into snapshots.
+	Contents ContentSource
+	Rules    Rules
+	Now      func() time.Time
 }
 
 // Filter narrows a listing. The zero value means everything.
