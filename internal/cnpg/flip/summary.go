@@ -49,6 +49,10 @@ func Summarize(planID string, p *Params, created time.Time, fact func(string) st
 		RecoveryPoint: p.point(), Backup: p.Backup, ArchiveServer: p.ArchiveServer, Rows: fact(factRows),
 		RecoveredTo: p.TargetTime, Volumes: []OldVolume{}, SourceServer: p.SourceServer, SourceSizeBytes: p.SourceSizeBytes, Restart: []string{},
 	}
+	if p.OldUID == "" && !p.beside() {
+		// What the Cluster owned went with it, and was made anew with other passwords.
+		s.Restart = append(s.Restart, "what uses Secret "+p.Name+"-app or "+p.Name+"-superuser, where the operator made it")
+	}
 	if s.RecoveredTo.IsZero() {
 		s.RecoveredTo = p.Reach.ArrivedAt
 	}
