@@ -81,8 +81,6 @@ type BackupObject struct {
 type OwnedSecret struct {
 	Name string `json:"name"`
 	UID  string `json:"uid"`
-	// Users are the workloads in the namespace that refer to it.
-	Users []string `json:"users,omitempty"`
 }
 
 // Reach is how far recovery from a backup gets without a gap.
