@@ -43,7 +43,7 @@ func readmeCommands(t *testing.T) []readmeCommand {
 // line by line, with numbers, times and IDs read as the same. A make target must exist.
 func TestReadme(t *testing.T) {
 	l := shared.Lab(t)
-	environment := append(l.Environment(), "ENDPOINT="+l.MinIO.EndpointURL)
+	environment := append(l.Environment(), "ENDPOINT="+l.MinIO.EndpointURL, "RESCUE="+filepath.Join(t.TempDir(), "rescue"))
 	ran := 0
 	for _, command := range readmeCommands(t) {
 		t.Run(command.line, func(t *testing.T) {
