@@ -3,8 +3,9 @@ package flipworld
 import (
 	"context"
 	"fmt"
-	"net/http"
-	"strings"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/drctl/drctl/internal/lab"
 )
@@ -21,58 +22,87 @@ func (m *Matrix) Quick(ctx context.Context, kind lab.FaultKind) (Tally, error) {
 	return total, err
 }
 
+// job is one part of a matrix: a recovery that somebody disturbs.
+type job struct {
+	name string
+	run  func(*Matrix, context.Context) (Tally, error)
+}
+
 // All is every crash point by itself, before and after the request; abort from each point ahead of the
 // accepted deletion; and every request once with each kind of fault, also where only the answer is lost.
-// It takes hours.
-func (m *Matrix) All(ctx context.Context) (Tally, error) {
-	requests, err := m.Clean(ctx)
+// It takes hours, divided by the number of worlds. What was counted until an error is given with it.
+func All(ctx context.Context, worlds []*Matrix) (Tally, error) {
+	requests, err := worlds[0].Clean(ctx)
 	if err != nil {
 		return Tally{}, err
 	}
-	total, err := m.crashes(ctx, requests)
+	jobs, err := jobsOf(requests)
 	if err != nil {
-		return total, err
+		return Tally{}, err
 	}
-	for _, kind := range lab.FaultKinds() {
-		for _, applied := range []bool{false, true} {
-			spoilt, err := m.Spoil(ctx, kind, applied)
-			total.Add(spoilt)
-			if err != nil {
-				return total, err
+	worlds[0].Logf("%d recoveries to disturb, in %d worlds", len(jobs), len(worlds))
+	var mu sync.Mutex
+	var total Tally
+	next := make(chan job)
+	group, both := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		defer close(next)
+		for _, j := range jobs {
+			select {
+			case <-both.Done():
+				return nil
+			case next <- j:
 			}
 		}
+		return nil
+	})
+	for _, m := range worlds {
+		group.Go(func() error {
+			for j := range next {
+				tally, err := j.run(m, both)
+				mu.Lock()
+				total.Add(tally)
+				m.Logf("so far: %s", &total)
+				mu.Unlock()
+				if err != nil {
+					return fmt.Errorf("%s: %w", j.name, err)
+				}
+			}
+			return nil
+		})
 	}
-	return total, nil
+	err = group.Wait()
+	return total, err
 }
 
-func (m *Matrix) crashes(ctx context.Context, requests []lab.ProxyRequest) (Tally, error) {
-	var total Tally
+// jobsOf are the recoveries of a whole matrix. Those that spoil come first: they say most about all
+// requests.
+func jobsOf(requests []lab.ProxyRequest) ([]job, error) {
+	var jobs []job
+	for _, kind := range lab.FaultKinds() {
+		for _, applied := range []bool{false, true} {
+			jobs = append(jobs, job{fmt.Sprintf("%s at every request, applied %v", kind, applied), func(m *Matrix, ctx context.Context) (Tally, error) {
+				return m.Spoil(ctx, kind, applied)
+			}})
+		}
+	}
 	points, deletion := 0, 0
 	for _, r := range requests {
 		points = max(points, r.MutatingN)
-		if r.Method == http.MethodDelete && strings.HasSuffix(r.Path, "/clusters/"+lab.RecoveryCluster) {
+		if isDeletion(r) {
 			deletion = r.MutatingN
 		}
 	}
 	if deletion == 0 {
-		return total, fmt.Errorf("flipworld: the clean run deleted no Cluster")
+		return nil, fmt.Errorf("flipworld: the clean run deleted no Cluster")
 	}
-	m.Logf("%d requests change something; the deletion is number %d", points, deletion)
 	for n := 1; n <= points; n++ {
 		for _, when := range []lab.KillWhen{lab.Before, lab.After} {
-			one, err := m.Crash(ctx, n, when)
-			total.Add(one)
-			if err != nil {
-				return total, fmt.Errorf("point %d %s: %w", n, when, err)
+			jobs = append(jobs, job{fmt.Sprintf("killed %s request %d", when, n), func(m *Matrix, ctx context.Context) (Tally, error) { return m.Crash(ctx, n, when) }})
+			if n < deletion || (n == deletion && when == lab.Before) {
+				jobs = append(jobs, job{fmt.Sprintf("aborted %s request %d", when, n), func(m *Matrix, ctx context.Context) (Tally, error) { return m.CrashAndAbort(ctx, n, when) }})
 			}
-			if n > deletion || (n == deletion && when == lab.After) {
-				continue
-			}
-			if one, err = m.CrashAndAbort(ctx, n, when); err != nil {
-				return total, fmt.Errorf("abort from point %d %s: %w", n, when, err)
-			}
-			total.Add(one)
 		}
 	}
-	return total, nil
+	return jobs, nil
 }

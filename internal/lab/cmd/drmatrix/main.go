@@ -1,6 +1,6 @@
 // Command drmatrix kills and spoils drctl at every request that it makes, and counts what comes of it.
 //
-//	drmatrix -op cnpg-recover [-program bin/drctl] [-quick]
+//	drmatrix -op cnpg-recover [-program bin/drctl] [-worlds 3] [-quick]
 package main
 
 import (
@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 	"time"
 
@@ -22,6 +23,7 @@ func main() { os.Exit(run()) }
 func run() int {
 	op := flag.String("op", "cnpg-recover", "operation")
 	program := flag.String("program", "bin/drctl", "the drctl to run")
+	worlds := flag.Int("worlds", 3, "how many platforms to recover side by side; each takes about 1 GiB")
 	quick := flag.Bool("quick", false, "every point once in one recovery, and one kind of fault")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -30,7 +32,7 @@ func run() int {
 		fmt.Fprintf(os.Stderr, "no operation is called %q; there is cnpg-recover\n", *op)
 		return 2
 	}
-	tally, err := matrix(ctx, *program, *quick)
+	tally, err := matrix(ctx, *program, *worlds, *quick)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 	}
@@ -41,28 +43,38 @@ func run() int {
 	return 0
 }
 
-func matrix(ctx context.Context, program string, quick bool) (tally flipworld.Tally, err error) {
+func matrix(ctx context.Context, program string, worlds int, quick bool) (tally flipworld.Tally, err error) {
 	dir, err := os.MkdirTemp("", "drctl-matrix-")
 	if err != nil {
 		return tally, err
 	}
-	begin := time.Now()
-	logf := func(format string, args ...any) {
-		fmt.Fprintf(os.Stderr, "%6s "+format+"\n", append([]any{time.Since(begin).Round(time.Second)}, args...)...)
-	}
-	stack := lab.NewStack(dir, logf)
-	defer func() { err = errors.Join(err, stack.Close(), os.RemoveAll(dir)) }()
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	absolute, err := lab.ProgramPath(program)
 	if err != nil {
 		return tally, err
 	}
-	world, err := flipworld.Up(ctx, stack, flipworld.Options{Interval: 500 * time.Millisecond, Program: absolute})
-	if err != nil {
-		return tally, err
-	}
-	m := &flipworld.Matrix{World: world, Logf: logf}
 	if quick {
-		return m.Quick(ctx, lab.FaultKinds()[time.Now().YearDay()%len(lab.FaultKinds())])
+		worlds = 1
 	}
-	return m.All(ctx)
+	var all []*flipworld.Matrix
+	begin := time.Now()
+	for i := range worlds {
+		logf := func(format string, args ...any) {
+			fmt.Fprintf(os.Stderr, "%6s world %d: "+format+"\n", append([]any{time.Since(begin).Round(time.Second), i + 1}, args...)...)
+		}
+		stack := lab.NewStack(filepath.Join(dir, fmt.Sprint(i)), logf)
+		defer func() { err = errors.Join(err, stack.Close()) }()
+		if err := os.MkdirAll(filepath.Join(dir, fmt.Sprint(i)), 0o755); err != nil {
+			return tally, err
+		}
+		world, err := flipworld.Up(ctx, stack, flipworld.Options{Interval: 500 * time.Millisecond, Program: absolute})
+		if err != nil {
+			return tally, err
+		}
+		all = append(all, &flipworld.Matrix{World: world, Logf: logf})
+	}
+	if quick {
+		return all[0].Quick(ctx, lab.FaultKinds()[time.Now().YearDay()%len(lab.FaultKinds())])
+	}
+	return flipworld.All(ctx, all)
 }
