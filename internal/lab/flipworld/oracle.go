@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -76,6 +77,10 @@ func gitOut(ctx context.Context, dir string, args ...string) (string, error) {
 
 func (w *World) lookCluster(ctx context.Context, s *State) error {
 	cluster, err := w.Cluster(ctx, lab.RecoveryCluster)
+	if apierrors.IsNotFound(err) {
+		s.Phase = "absent" // which is a finding, and no failure of the oracle
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -155,6 +160,9 @@ func (w *World) lookSecrets(ctx context.Context, s *State) error {
 		return err
 	}
 	secret, err := client.CoreV1().Secrets(lab.RecoveryNamespace).Get(ctx, lab.RecoveryCluster+"-superuser", metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return w.lookSchedules(ctx, s)
+	}
 	if err != nil {
 		return fmt.Errorf("flipworld: superuser's Secret: %w", err)
 	}
