@@ -57,33 +57,9 @@ func world(t *testing.T) *flipworld.World {
 		}
 		shared.stack = lab.NewStack(shared.dir, func(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) })
 		shared.world, shared.err = flipworld.Up(ctx, shared.stack, flipworld.Options{Interval: 500 * time.Millisecond, Program: shared.program})
-		if shared.err == nil {
-			shared.err = scheduleBackupsRarely(ctx, shared.world)
-		}
 	})
 	require.NoError(t, shared.err)
 	return shared.world
-}
-
-// scheduleBackupsRarely: the platform's schedule, meant nightly, fires two minutes past every hour, in the
-// middle of some test that compares the archive with what it was.
-func scheduleBackupsRarely(ctx context.Context, w *flipworld.World) error {
-	path, err := filepath.Rel(w.GitOpsTree, filepath.Join(w.DatabaseFolder(), "scheduled-backup.yaml"))
-	if err != nil {
-		return err
-	}
-	_, err = w.Remote.Commit(ctx, "Back up at the beginning of the year", func(dir string) error {
-		content, err := os.ReadFile(filepath.Join(dir, path))
-		if err != nil {
-			return err
-		}
-		content = bytes.ReplaceAll(content, []byte(`"0 2 * * *"`), []byte(`"0 0 2 1 1 *"`))
-		return os.WriteFile(filepath.Join(dir, path), content, 0o600)
-	})
-	if err != nil {
-		return err
-	}
-	return w.Settled(ctx)
 }
 
 func build(ctx context.Context, program string) (string, error) {

@@ -7,6 +7,7 @@
 package flipworld
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -49,6 +50,9 @@ func Up(ctx context.Context, s *lab.Stack, o Options) (*World, error) {
 		return nil, err
 	}
 	w := &World{RecoveryLab: recovery, program: o.Program, stack: s}
+	if err := w.scheduleRarely(); err != nil {
+		return nil, err
+	}
 	if w.Remote, err = s.GitRemote(ctx, recovery.GitOpsTree); err != nil {
 		return nil, err
 	}
@@ -73,6 +77,24 @@ func Up(ctx context.Context, s *lab.Stack, o Options) (*World, error) {
 		return nil, err
 	}
 	return w, w.Settled(ctx)
+}
+
+// scheduleRarely: the platform's schedule, meant nightly, fires two minutes past every hour, in the middle
+// of something that compares the archive with what it was. Argo CD brings the tree's change in.
+func (w *World) scheduleRarely() error {
+	path := filepath.Join(w.DatabaseFolder(), "scheduled-backup.yaml")
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return fmt.Errorf("flipworld: %w", err)
+	}
+	rarely := bytes.ReplaceAll(content, []byte(`"0 2 * * *"`), []byte(`"0 0 2 1 1 *"`))
+	if bytes.Equal(rarely, content) {
+		return fmt.Errorf("flipworld: %s has another schedule than expected", path)
+	}
+	if err := os.WriteFile(path, rarely, 0o600); err != nil {
+		return fmt.Errorf("flipworld: %w", err)
+	}
+	return nil
 }
 
 // Settled waits until Argo CD has synced the branch's head.
