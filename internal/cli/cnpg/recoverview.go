@@ -173,7 +173,7 @@ func writeSummary(w io.Writer, streams ui.Streams, s *flip.Summary) error {
 	var b strings.Builder
 	line := func(head, text string) { fmt.Fprintf(&b, "  %-14s %s\n", head, text) }
 	fmt.Fprintf(&b, "%s %s/%s is recovered.\n", streams.Paint(ui.Good, "✓"), s.Namespace, s.Name)
-	line("recovered to", ui.Time(s.RecoveredTo)+" from "+s.RecoveryPoint)
+	line("recovered to", ui.Time(s.RecoveredTo)+" from "+s.SourceServer+"/"+s.Backup.ID)
 	line("proven", s.Rows)
 	line("RPO / RTO", ui.Age(time.Duration(s.RPOSeconds)*time.Second)+" / "+ui.Age(time.Duration(s.RTOSeconds)*time.Second))
 	if s.ArchiveServer != "" {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -21,7 +22,14 @@ func (d *demo) recovery(ctx context.Context) error {
 	}
 	d.say("4. A database is wrong, and recovered: the real CloudNativePG operator, a real PostgreSQL, Argo CD that heals every 0.5 s.")
 	d.logf("starting a second cluster with a database that archives to S3 (about 40 s)")
-	world, err := flipworld.Up(ctx, d.stack, flipworld.Options{Interval: 500 * time.Millisecond, Program: d.drctl})
+	// What Argo CD's stand-in does meanwhile shows in what drctl says.
+	stack := lab.NewStack(filepath.Join(d.dir, "recovery"), func(format string, args ...any) {
+		if !strings.HasPrefix(format, "argocd:") {
+			d.logf(format, args...)
+		}
+	})
+	d.stack.Defer(stack.Close)
+	world, err := flipworld.Up(ctx, stack, flipworld.Options{Interval: 500 * time.Millisecond, Program: d.drctl})
 	if err != nil {
 		return err
 	}
@@ -43,12 +51,14 @@ func (d *demo) recovery(ctx context.Context) error {
 			return err
 		}
 	}
-	// A commit behind the target, archived: only then can PostgreSQL tell that the target was reached.
-	if _, err := world.WriteRows(ctx, 1); err != nil {
-		return err
-	}
-	if _, err := world.SwitchWAL(ctx); err != nil {
-		return err
+	// Two segments with commits behind the target: the last stretch of an archive is in doubt, and refused.
+	for range 2 {
+		if _, err := world.WriteRows(ctx, 1); err != nil {
+			return err
+		}
+		if _, err := world.SwitchWAL(ctx); err != nil {
+			return err
+		}
 	}
 	for _, args := range []string{"cnpg recover immich --gitops platform --push --yes --target-time " + moment, "cnpg verify immich", "cnpg backups immich"} {
 		if err := d.as(ctx, o, args); err != nil {
@@ -64,7 +74,10 @@ func (d *demo) sql(ctx context.Context, world *flipworld.World, sql string) erro
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(d.stdout, "\n$ psql immich -c '%s'\n%s\n", sql, answer)
+	if answer != "" {
+		answer += "\n"
+	}
+	_, err = fmt.Fprintf(d.stdout, "\n$ psql immich -c '%s'\n%s", sql, answer)
 	return err
 }
 
