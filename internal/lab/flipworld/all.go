@@ -75,17 +75,9 @@ func All(ctx context.Context, worlds []*Matrix) (Tally, error) {
 	return total, err
 }
 
-// jobsOf are the recoveries of a whole matrix. Those that spoil come first: they say most about all
-// requests.
+// jobsOf are the recoveries of a whole matrix, in an order in which a matrix that is broken off has said
+// as much as it can: each point once, aborts, each fault once, then the same from the other side.
 func jobsOf(requests []lab.ProxyRequest) ([]job, error) {
-	var jobs []job
-	for _, kind := range lab.FaultKinds() {
-		for _, applied := range []bool{false, true} {
-			jobs = append(jobs, job{fmt.Sprintf("%s at every request, applied %v", kind, applied), func(m *Matrix, ctx context.Context) (Tally, error) {
-				return m.Spoil(ctx, kind, applied)
-			}})
-		}
-	}
 	points, deletion := 0, 0
 	for _, r := range requests {
 		points = max(points, r.MutatingN)
@@ -96,13 +88,42 @@ func jobsOf(requests []lab.ProxyRequest) ([]job, error) {
 	if deletion == 0 {
 		return nil, fmt.Errorf("flipworld: the clean run deleted no Cluster")
 	}
+	jobs := crashes(points, lab.After)
+	jobs = append(jobs, aborts(deletion)...)
+	jobs = append(jobs, faults(false)...)
+	jobs = append(jobs, crashes(points, lab.Before)...)
+	return append(jobs, faults(true)...), nil
+}
+
+func crashes(points int, when lab.KillWhen) []job {
+	var jobs []job
 	for n := 1; n <= points; n++ {
+		jobs = append(jobs, job{fmt.Sprintf("killed %s request %d", when, n), func(m *Matrix, ctx context.Context) (Tally, error) { return m.Crash(ctx, n, when) }})
+	}
+	return jobs
+}
+
+// aborts are those ahead of the accepted deletion.
+func aborts(deletion int) []job {
+	var jobs []job
+	for n := 1; n <= deletion; n++ {
 		for _, when := range []lab.KillWhen{lab.Before, lab.After} {
-			jobs = append(jobs, job{fmt.Sprintf("killed %s request %d", when, n), func(m *Matrix, ctx context.Context) (Tally, error) { return m.Crash(ctx, n, when) }})
-			if n < deletion || (n == deletion && when == lab.Before) {
-				jobs = append(jobs, job{fmt.Sprintf("aborted %s request %d", when, n), func(m *Matrix, ctx context.Context) (Tally, error) { return m.CrashAndAbort(ctx, n, when) }})
+			if n == deletion && when == lab.After {
+				continue
 			}
+			jobs = append(jobs, job{fmt.Sprintf("aborted %s request %d", when, n), func(m *Matrix, ctx context.Context) (Tally, error) { return m.CrashAndAbort(ctx, n, when) }})
 		}
 	}
-	return jobs, nil
+	return jobs
+}
+
+// faults spoil every request once with each kind; applied: only the answer is lost.
+func faults(applied bool) []job {
+	var jobs []job
+	for _, kind := range lab.FaultKinds() {
+		jobs = append(jobs, job{fmt.Sprintf("%s at every request, applied %v", kind, applied), func(m *Matrix, ctx context.Context) (Tally, error) {
+			return m.Spoil(ctx, kind, applied)
+		}})
+	}
+	return jobs
 }
