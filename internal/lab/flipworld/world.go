@@ -7,13 +7,13 @@
 package flipworld
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/drctl/drctl/internal/lab"
@@ -50,7 +50,7 @@ func Up(ctx context.Context, s *lab.Stack, o Options) (*World, error) {
 		return nil, err
 	}
 	w := &World{RecoveryLab: recovery, program: o.Program, stack: s}
-	if err := w.scheduleRarely(); err != nil {
+	if err := w.adjust(); err != nil {
 		return nil, err
 	}
 	if w.Remote, err = s.GitRemote(ctx, recovery.GitOpsTree); err != nil {
@@ -79,20 +79,27 @@ func Up(ctx context.Context, s *lab.Stack, o Options) (*World, error) {
 	return w, w.Settled(ctx)
 }
 
-// scheduleRarely: the platform's schedule, meant nightly, fires two minutes past every hour, in the middle
-// of something that compares the archive with what it was. Argo CD brings the tree's change in.
-func (w *World) scheduleRarely() error {
-	path := filepath.Join(w.DatabaseFolder(), "scheduled-backup.yaml")
-	content, err := os.ReadFile(path)
-	if err != nil {
-		return fmt.Errorf("flipworld: %w", err)
-	}
-	rarely := bytes.ReplaceAll(content, []byte(`"0 2 * * *"`), []byte(`"0 0 2 1 1 *"`))
-	if bytes.Equal(rarely, content) {
-		return fmt.Errorf("flipworld: %s has another schedule than expected", path)
-	}
-	if err := os.WriteFile(path, rarely, 0o600); err != nil {
-		return fmt.Errorf("flipworld: %w", err)
+// adjust makes the tree one for tests; Argo CD brings the changes in. The platform's schedule, meant nightly,
+// fires two minutes past every hour, in the middle of something that compares the archive with what it was.
+// And a base backup waits for a checkpoint that PostgreSQL spreads over a minute.
+func (w *World) adjust() error {
+	for _, change := range []struct{ file, before, after string }{
+		{"scheduled-backup.yaml", `"0 2 * * *"`, `"0 0 2 1 1 *"`},
+		{"cluster.yaml", "      data:\n        compression: gzip\n", "      data:\n        compression: gzip\n        immediateCheckpoint: true\n"},
+	} {
+		path := filepath.Join(w.DatabaseFolder(), change.file)
+		content, err := os.ReadFile(path)
+		if err != nil {
+			return fmt.Errorf("flipworld: %w", err)
+		}
+		// The last line of a file may have no end.
+		text := strings.TrimRight(string(content), "\n") + "\n"
+		if !strings.Contains(text, change.before) {
+			return fmt.Errorf("flipworld: %s does not have %q", path, change.before)
+		}
+		if err := os.WriteFile(path, []byte(strings.ReplaceAll(text, change.before, change.after)), 0o600); err != nil {
+			return fmt.Errorf("flipworld: %w", err)
+		}
 	}
 	return nil
 }
