@@ -37,35 +37,45 @@ func (d *demo) recovery(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	count := "select count(*) from " + lab.RecoveryTable
-	if err := d.sql(ctx, world, count); err != nil {
-		return err
-	}
-	d.say("Somebody deletes half of the rows, a moment after this:")
-	moment, err := world.SQL(ctx, `select to_char(clock_timestamp() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`)
+	moment, err := d.damage(ctx, world)
 	if err != nil {
 		return err
-	}
-	for _, sql := range []string{"delete from " + lab.RecoveryTable + " where id % 2 = 0", count} {
-		if err := d.sql(ctx, world, sql); err != nil {
-			return err
-		}
-	}
-	// Two segments with commits behind the target: the last stretch of an archive is in doubt, and refused.
-	for range 2 {
-		if _, err := world.WriteRows(ctx, 1); err != nil {
-			return err
-		}
-		if _, err := world.SwitchWAL(ctx); err != nil {
-			return err
-		}
 	}
 	for _, args := range []string{"cnpg recover immich --gitops platform --push --yes --target-time " + moment, "cnpg verify immich", "cnpg backups immich"} {
 		if err := d.as(ctx, o, args); err != nil {
 			return err
 		}
 	}
-	return d.sql(ctx, world, count)
+	return d.sql(ctx, world, countRows)
+}
+
+const countRows = "select count(*) from " + lab.RecoveryTable
+
+// damage deletes rows, and gives the moment before that.
+func (d *demo) damage(ctx context.Context, world *flipworld.World) (moment string, err error) {
+	if err := d.sql(ctx, world, countRows); err != nil {
+		return "", err
+	}
+	d.say("Somebody deletes half of the rows, a moment after this:")
+	moment, err = world.SQL(ctx, `select to_char(clock_timestamp() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`)
+	if err != nil {
+		return "", err
+	}
+	for _, sql := range []string{"delete from " + lab.RecoveryTable + " where id % 2 = 0", countRows} {
+		if err := d.sql(ctx, world, sql); err != nil {
+			return "", err
+		}
+	}
+	// Two segments with commits behind the target: the last stretch of an archive is in doubt, and refused.
+	for range 2 {
+		if _, err := world.WriteRows(ctx, 1); err != nil {
+			return "", err
+		}
+		if _, err := world.SwitchWAL(ctx); err != nil {
+			return "", err
+		}
+	}
+	return moment, nil
 }
 
 // sql shows what the database says.
