@@ -3,8 +3,10 @@ package pvc
 import (
 	"context"
 	"errors"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -67,13 +69,18 @@ func (f *fakeContents) readOne(file int, text string, sink recovery.FileSink) er
 func holding(files map[string]string) *fakeContents {
 	f := &fakeContents{texts: files, closed: new(int)}
 	f.snapshots = []recovery.Snapshot{{ID: "k1", Source: identity("karakeep", "data"), StartTime: noon}}
+	// Folders come ahead of what is in them, as a repository gives them.
 	folders := map[string]bool{}
-	for path, text := range files {
-		for folder := filepath.Dir(path); folder != "." && !folders[folder]; folder = filepath.Dir(folder) {
+	for path := range files {
+		for folder := filepath.Dir(path); folder != "."; folder = filepath.Dir(folder) {
 			folders[folder] = true
-			f.files = append([]recovery.File{{Path: folder, Type: recovery.TypeDirectory, Mode: 0o755, ModTime: noon}}, f.files...)
 		}
-		f.files = append(f.files, recovery.File{Path: path, Type: recovery.TypeFile, Mode: 0o640, SizeBytes: int64(len(text)), ModTime: noon})
+	}
+	for _, folder := range slices.Sorted(maps.Keys(folders)) {
+		f.files = append(f.files, recovery.File{Path: folder, Type: recovery.TypeDirectory, Mode: 0o755, ModTime: noon})
+	}
+	for _, path := range slices.Sorted(maps.Keys(files)) {
+		f.files = append(f.files, recovery.File{Path: path, Type: recovery.TypeFile, Mode: 0o640, SizeBytes: int64(len(files[path])), ModTime: noon})
 	}
 	return f
 }
