@@ -31,6 +31,12 @@ func (f flipArchive) Choose(ctx context.Context, place flip.Place, q flip.Backup
 	if err != nil {
 		return flip.Chosen{}, nil, err
 	}
+	if q.Readable && !f.app.settings.Offline {
+		err := credentialsThere(place, func(key recovery.SecretKey) (string, error) { return f.app.secretKey(ctx, place.Namespace, key) })
+		if err != nil {
+			return flip.Chosen{}, nil, err
+		}
+	}
 	whole := o
 	whole.Servers = nil
 	lineage, gaps, err := barman.ReadLineage(ctx, client, whole)
@@ -62,6 +68,23 @@ func (f flipArchive) Choose(ctx context.Context, place flip.Place, q flip.Backup
 	}
 	chosen.Reach = reachOf(reach)
 	return chosen, gaps, nil
+}
+
+// credentialsThere looks for the keys that the recovery Job itself will use. drctl may read S3 with the
+// operator's own keys: without this it would delete a database that nothing in the cluster can recover.
+func credentialsThere(place flip.Place, read func(recovery.SecretKey) (string, error)) error {
+	for _, key := range []recovery.SecretKey{place.Store.AccessKeyID, place.Store.SecretAccessKey} {
+		if key.Name == "" {
+			continue
+		}
+		if value, err := read(key); err != nil || value == "" {
+			return &recovery.Problem{
+				What: "find the S3 keys that the recovery in the cluster will use", Why: "key " + key.Key + " of Secret " + place.Namespace + "/" + key.Name + " is missing or cannot be read",
+				Next: "create that Secret first: kubectl -n " + place.Namespace + " get secret " + key.Name, Err: errors.Join(recovery.ErrNotFound, err),
+			}
+		}
+	}
+	return nil
 }
 
 // acceptGap: to the latest, PostgreSQL stops at a gap without any error, and what is behind is lost.
