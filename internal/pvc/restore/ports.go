@@ -83,6 +83,9 @@ type Movers interface {
 	Running(ctx context.Context, namespace, claim string) ([]string, error)
 	// MoverLog is the end of the log of the Job's newest Pod, empty when it is gone.
 	MoverLog(ctx context.Context, namespace, job string) (string, error)
+	// ReadRestore and ReadBackup read a mover's lines, from the status or from the Pod.
+	ReadRestore(lines string) recovery.RestoreLog
+	ReadBackup(lines string) recovery.BackupLog
 }
 
 // Repository is the Kopia repository that all claims share.
