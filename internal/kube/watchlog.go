@@ -1,0 +1,38 @@
+package kube
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+)
+
+// FollowLog gives a container's log line by line, from its beginning until the container ends or ctx does.
+// A line longer than a megabyte is given in pieces. It is for containers whose Pod is removed as soon as
+// they have ended: their log can't be read afterwards.
+func (c *Client) FollowLog(ctx context.Context, namespace, pod, container string, line func(text string)) error {
+	what := fmt.Sprintf("follow the log of container %s of Pod %s/%s", container, namespace, pod)
+	client, err := c.rawClient()
+	if err != nil {
+		return err
+	}
+	body, err := client.Get().AbsPath(fmt.Sprintf("/api/v1/namespaces/%s/pods/%s/log", url.PathEscape(namespace), url.PathEscape(pod))).
+		Param("container", container).Param("follow", "true").Timeout(0).Stream(ctx)
+	if err != nil {
+		return c.explainPod(ctx, what, err)
+	}
+	defer func() { _ = body.Close() }()
+	reader := bufio.NewReaderSize(body, 1<<20)
+	for {
+		text, _, err := reader.ReadLine()
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return c.explainPod(ctx, what, err)
+		}
+		line(string(text))
+	}
+}
