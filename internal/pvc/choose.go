@@ -74,6 +74,11 @@ func (l *Lister) open(ctx context.Context, name, namespace string, choice Choice
 	return contents, chosen, gaps, nil
 }
 
+// Pick picks the snapshot of one source, called name in messages, out of all that the repository has.
+func Pick(all []recovery.Snapshot, source recovery.KopiaSource, name string, c Choice) (recovery.Snapshot, error) {
+	return choose(all, func(s recovery.KopiaSource) bool { return s == source }, name, c)
+}
+
 // choose picks the snapshot out of all that the repository has.
 func choose(all []recovery.Snapshot, wanted func(recovery.KopiaSource) bool, name string, c Choice) (recovery.Snapshot, error) {
 	var own []recovery.Snapshot

@@ -32,6 +32,9 @@ type SnapshotItem struct {
 	Source     recovery.KopiaSource `json:"source"`
 }
 
+// NewSnapshotItem is a snapshot as it is shown.
+func NewSnapshotItem(s recovery.Snapshot) SnapshotItem { return newSnapshotItem(s) }
+
 func newSnapshotItem(s recovery.Snapshot) SnapshotItem {
 	pins := s.Pins
 	if pins == nil {

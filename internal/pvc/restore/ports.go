@@ -131,8 +131,8 @@ type Argo interface {
 
 // Tree finds manifests in the GitOps tree.
 type Tree interface {
-	// Claim is the manifest of a PersistentVolumeClaim, nil when the tree has none.
-	Claim(ctx context.Context, namespace, name string) (json.RawMessage, error)
+	// Claim is a PersistentVolumeClaim as the tree has it, without UID and status; nil when there is none.
+	Claim(ctx context.Context, namespace, name string) (*recovery.LiveClaim, error)
 }
 
 // Template is what a mover of the claim looks like.

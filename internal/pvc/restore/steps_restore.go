@@ -1,0 +1,156 @@
+package restore
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/drctl/drctl/internal/operation"
+	"github.com/drctl/drctl/internal/recovery"
+)
+
+// destinationStep makes drctl's own ReplicationDestination, with its own copy of the Secret: what Kyverno
+// generated for the claim is reverted when it is changed, goes with the claim, and holds an old image.
+type destinationStep struct{ *Restore }
+
+func (s destinationStep) Observe(ctx context.Context, run *operation.Run) (operation.Observation, error) {
+	p, err := ParamsOf(run.Plan)
+	if err != nil {
+		return operation.Observation{}, err
+	}
+	there, err := s.Movers.DestinationNow(ctx, p.Namespace, run.Plan.ID)
+	switch {
+	case err != nil:
+		return operation.Observation{}, err
+	case there == nil:
+		return pending("it is not there yet")
+	case there.PlanID != run.Plan.ID:
+		return conflict("ReplicationDestination %s/%s is not of this plan", p.Namespace, there.Name)
+	}
+	return done()
+}
+
+func (s destinationStep) Apply(ctx context.Context, run *operation.Run) error {
+	p, err := ParamsOf(run.Plan)
+	if err != nil {
+		return err
+	}
+	return s.Movers.CreateDestination(ctx, p.destination(run.Plan.ID))
+}
+
+// Undo removes it. In place it is the point of no return, and there is nothing to undo behind it.
+func (s destinationStep) Undo(ctx context.Context, run *operation.Run) error {
+	p, err := ParamsOf(run.Plan)
+	if err != nil {
+		return err
+	}
+	return s.Movers.Remove(ctx, p.Namespace, run.Plan.ID, run.Plan.ID)
+}
+
+// Leave removes it with a plan that is given up: a mover that is still at work would go on writing.
+func (s destinationStep) Leave(ctx context.Context, run *operation.Run) error {
+	return s.Undo(ctx, run)
+}
+
+// Happened tells abort whether a mover may have been asked to write into the volume.
+func (s destinationStep) Happened(ctx context.Context, run *operation.Run) (bool, error) {
+	p, err := ParamsOf(run.Plan)
+	if err != nil {
+		return false, err
+	}
+	return s.happensStill(ctx, func() (bool, error) {
+		there, err := s.Movers.DestinationNow(ctx, p.Namespace, run.Plan.ID)
+		return there != nil && there.PlanID == run.Plan.ID, err
+	})
+}
+
+// restoredStep waits until VolSync says that the mover is done. That it was successful proves nothing:
+// a mover that found no snapshot says so, too.
+type restoredStep struct {
+	waitOnly
+	*Restore
+}
+
+func (s restoredStep) Observe(ctx context.Context, run *operation.Run) (operation.Observation, error) {
+	p, err := ParamsOf(run.Plan)
+	if err != nil {
+		return operation.Observation{}, err
+	}
+	now, err := s.Movers.Destination(ctx, p.Namespace, run.Plan.ID)
+	if err == nil && now == nil {
+		now, err = s.Movers.DestinationNow(ctx, p.Namespace, run.Plan.ID)
+	}
+	if err != nil {
+		return operation.Observation{}, err
+	}
+	if now == nil {
+		return conflict("ReplicationDestination %s/%s is gone: somebody deleted it", p.Namespace, run.Plan.ID)
+	}
+	if ended, observation, err := moverState(run, p.Namespace, "replicationdestination", now); !ended {
+		return observation, err
+	}
+	if p.Mode != InPlace && now.Image == "" {
+		return pending("the mover is done, its VolumeSnapshot is not ready")
+	}
+	return operation.Observation{State: operation.Done}, run.SetFact(ctx, factRestored, s.stamp())
+}
+
+// moverState judges a mover that has not ended well; ended is true for one that did, as VolSync has it.
+func moverState(run *operation.Run, namespace, kind string, now *recovery.MoverRun) (ended bool, o operation.Observation, err error) {
+	look := fmt.Sprintf("kubectl -n %s describe %s %s", namespace, kind, now.Name)
+	switch {
+	case now.PlanID != run.Plan.ID:
+		o, err = conflict("%s %s/%s is not of this plan", kind, namespace, now.Name)
+	case now.Result == "Failed" && now.Completed != now.Trigger:
+		o, err = stopped(run, "VolSync tries again by itself; mend the cause ("+look+")", "the mover failed: %s", lastLine(now.Logs, now.Condition))
+	case now.Completed == now.Trigger && now.Result != "Failed":
+		return true, o, nil
+	case now.Completed == now.Trigger:
+		o, err = stopped(run, look, "the mover ended with %s: %s", now.Result, lastLine(now.Logs, now.Condition))
+	case now.Paused:
+		o, err = stopped(run, "kubectl -n "+namespace+" patch "+kind+" "+now.Name+` --type=merge -p '{"spec":{"paused":false}}'`, "%s %s is paused: it would never run", kind, now.Name)
+	case now.StartedAt.IsZero() && now.Condition == "":
+		o, err = pending("VolSync has not taken %s %s up (is its controller running?)", kind, now.Name)
+	default:
+		o, err = pending("the mover is at work%s", after(": ", lastLine(now.Condition)))
+	}
+	return false, o, err
+}
+
+// proveStep reads the mover's own lines.
+type proveStep struct {
+	waitOnly
+	*Restore
+}
+
+func (s proveStep) Observe(ctx context.Context, run *operation.Run) (operation.Observation, error) {
+	p, err := ParamsOf(run.Plan)
+	if err != nil {
+		return operation.Observation{}, err
+	}
+	now, err := s.Movers.DestinationNow(ctx, p.Namespace, run.Plan.ID)
+	if err != nil {
+		return operation.Observation{}, err
+	}
+	if now == nil {
+		return conflict("ReplicationDestination %s/%s is gone: somebody deleted it", p.Namespace, run.Plan.ID)
+	}
+	log := s.Movers.ReadRestore(now.Logs)
+	if log.SelectedID == "" || !log.Counted {
+		// The status keeps the mover's last lines only, and some versions keep others.
+		lines, err := s.Movers.MoverLog(ctx, p.Namespace, now.Job)
+		if err != nil {
+			return operation.Observation{}, err
+		}
+		if more := s.Movers.ReadRestore(lines); more.SelectedID != "" || more.Nothing {
+			log = more
+		}
+	}
+	verdict := judge(p, log)
+	if verdict.Result != Proven {
+		return operation.Observation{}, verdict.problem(run, p)
+	}
+	if err := run.SetFact(ctx, factProof, verdict.Observed); err != nil {
+		return operation.Observation{}, err
+	}
+	return operation.Observation{State: operation.Done}, run.SetFact(ctx, factProvenAt, s.stamp())
+}
