@@ -13,6 +13,8 @@ import (
 const (
 	Operation       = "pvc-restore"
 	BackupOperation = "pvc-backup"
+	// ManyOperation is a plan of plans.
+	ManyOperation = "pvc-restore-many"
 )
 
 // Params is the plan's own data: everything that another process needs in order to go on.

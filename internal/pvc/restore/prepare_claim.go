@@ -184,9 +184,12 @@ func (r *Restore) checkMovers(ctx context.Context, _ Options, out *Prepared) err
 }
 
 func busyMover(p *Params, who string) error {
+	what := "restore claim "
+	if p.Snapshot.ID == "" {
+		what = "back up claim "
+	}
 	return &recovery.Problem{
-		What: "restore claim " + p.target(), Why: who + " is backing it up right now",
-		Next: "wait until it is done, and try again: its snapshot is newer than what you would restore", Err: recovery.ErrConflict,
+		What: what + p.target(), Why: who + " is backing it up right now", Next: "wait until it is done: see drctl pvc snapshots " + p.target(), Err: recovery.ErrConflict,
 	}
 }
 
