@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -165,4 +164,3 @@ func (m *Many) Handlers() map[string]operation.Handler {
 
 // ResumeWith says how the plans of single claims are gone on with.
 func (m *Many) ResumeWith(o operation.ResumeOptions) { m.resume = o }
-
