@@ -31,6 +31,7 @@ type Watched struct {
 	gvr       schema.GroupVersionResource
 	namespace string
 	store     cache.Indexer
+	notice    func(*unstructured.Unstructured)
 	// refused is why nothing can be listed at all.
 	filled  chan struct{}
 	refused chan error
@@ -49,9 +50,14 @@ type Watched struct {
 //
 // A label selector narrows it. What is forbidden or not known is an error at once.
 func (c *Client) Watch(ctx context.Context, gvr schema.GroupVersionResource, namespace, labelSelector string) (*Watched, error) {
+	return c.watch(ctx, gvr, namespace, labelSelector, nil)
+}
+
+// watch tells of every object that is added or changed, too; notice may be nil.
+func (c *Client) watch(ctx context.Context, gvr schema.GroupVersionResource, namespace, labelSelector string, notice func(*unstructured.Unstructured)) (*Watched, error) {
 	ctx, cancel := context.WithCancel(klog.NewContext(ctx, klog.Logger{}))
 	w := &Watched{
-		client: c, gvr: gvr, namespace: namespace, filled: make(chan struct{}), refused: make(chan error, 1),
+		client: c, gvr: gvr, namespace: namespace, notice: notice, filled: make(chan struct{}), refused: make(chan error, 1),
 		store: cache.NewIndexer(cache.MetaNamespaceKeyFunc, cache.Indexers{cache.NamespaceIndex: cache.MetaNamespaceIndexFunc}),
 	}
 	var silent klog.Logger // client-go would write to stderr
@@ -127,6 +133,9 @@ func (w *Watched) pass(event watch.Event) (watch.Event, bool) {
 	}
 	if object, ok := event.Object.(*unstructured.Unstructured); ok {
 		object.SetManagedFields(nil)
+		if w.notice != nil && (event.Type == watch.Added || event.Type == watch.Modified) {
+			w.notice(object)
+		}
 	}
 	return event, true
 }

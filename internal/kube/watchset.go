@@ -25,8 +25,9 @@ type Watches struct {
 	life       context.Context
 	namespaces []string
 
-	mu    sync.Mutex
-	kinds map[schema.GroupVersionResource]*watchedKind
+	mu      sync.Mutex
+	kinds   map[schema.GroupVersionResource]*watchedKind
+	notices map[schema.GroupVersionResource]func(*unstructured.Unstructured)
 }
 
 // watchedKind is one kind, in all namespaces at once or in each of several.
@@ -47,7 +48,19 @@ type watchedPart struct {
 // namespaces, or with none, a kind is watched everywhere by one watch; where that is forbidden, in each.
 func NewWatches(ctx context.Context, client *Client, namespaces []string) *Watches {
 	namespaces = slices.Compact(slices.Sorted(slices.Values(namespaces)))
-	return &Watches{client: client, life: ctx, namespaces: namespaces, kinds: map[schema.GroupVersionResource]*watchedKind{}}
+	return &Watches{
+		client: client, life: ctx, namespaces: namespaces, kinds: map[schema.GroupVersionResource]*watchedKind{},
+		notices: map[schema.GroupVersionResource]func(*unstructured.Unstructured){},
+	}
+}
+
+// Notice has a function called with every object of a kind that is added or changed, once that kind is
+// watched: it must be said before the first look at it. The function must neither wait nor change the
+// object.
+func (w *Watches) Notice(gvr schema.GroupVersionResource, notice func(*unstructured.Unstructured)) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.notices[gvr] = notice
 }
 
 // Get is an object as it was last seen, nil when there is none. A namespace that is not watched, and a
@@ -109,12 +122,13 @@ func (w *Watches) part(gvr schema.GroupVersionResource, namespace string) (*watc
 		kind = &watchedKind{}
 		w.kinds[gvr] = kind
 	}
+	notice := w.notices[gvr]
 	w.mu.Unlock()
 
 	kind.mu.Lock()
 	defer kind.mu.Unlock()
 	if kind.parts == nil {
-		parts, err := w.begin(gvr)
+		parts, err := w.begin(gvr, notice)
 		if err != nil {
 			return nil, err
 		}
@@ -128,12 +142,12 @@ func (w *Watches) part(gvr schema.GroupVersionResource, namespace string) (*watc
 	return nil, nil
 }
 
-func (w *Watches) begin(gvr schema.GroupVersionResource) ([]*watchedPart, error) {
+func (w *Watches) begin(gvr schema.GroupVersionResource, notice func(*unstructured.Unstructured)) ([]*watchedPart, error) {
 	scope := ""
 	if len(w.namespaces) == 1 {
 		scope = w.namespaces[0]
 	}
-	watched, err := w.client.Watch(w.life, gvr, scope, "")
+	watched, err := w.client.watch(w.life, gvr, scope, "", notice)
 	if err == nil {
 		return []*watchedPart{{Watched: watched}}, nil
 	}
@@ -142,7 +156,7 @@ func (w *Watches) begin(gvr schema.GroupVersionResource) ([]*watchedPart, error)
 	}
 	parts := make([]*watchedPart, 0, len(w.namespaces))
 	for _, namespace := range w.namespaces {
-		watched, err := w.client.Watch(w.life, gvr, namespace, "")
+		watched, err := w.client.watch(w.life, gvr, namespace, "", notice)
 		if err != nil {
 			return nil, err
 		}
