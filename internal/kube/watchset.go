@@ -17,6 +17,9 @@ import (
 // make a request each.
 const standIn = time.Second
 
+// refusalHolds is how long a kind that is not there, or may not be watched, is not asked for again.
+const refusalHolds = 10 * time.Second
+
 // Watches are watches of several kinds, each begun when it is first looked at, and one for all who look. It
 // may be used from several goroutines.
 type Watches struct {
@@ -34,6 +37,9 @@ type Watches struct {
 type watchedKind struct {
 	mu    sync.Mutex
 	parts []*watchedPart
+	// refused is why there is no watch, as of refusedAt.
+	refused   error
+	refusedAt time.Time
 }
 
 // watchedPart is a watch, with the listing that stands in for it while it is broken.
@@ -127,8 +133,14 @@ func (w *Watches) part(gvr schema.GroupVersionResource, namespace string) (*watc
 
 	kind.mu.Lock()
 	defer kind.mu.Unlock()
+	if kind.parts == nil && time.Since(kind.refusedAt) < refusalHolds {
+		return nil, kind.refused
+	}
 	if kind.parts == nil {
 		parts, err := w.begin(gvr, notice)
+		if errors.Is(err, recovery.ErrNotFound) || errors.Is(err, recovery.ErrDenied) {
+			kind.refused, kind.refusedAt = err, time.Now()
+		}
 		if err != nil {
 			return nil, err
 		}

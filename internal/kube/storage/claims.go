@@ -33,7 +33,7 @@ func (a *API) Claim(ctx context.Context, namespace, name string) (*recovery.Live
 	if err != nil {
 		return nil, absent(err)
 	}
-	return claimOf(object)
+	return ClaimOf(object)
 }
 
 // LookClaim is a look, nil when there is none.
@@ -42,7 +42,7 @@ func (a *API) LookClaim(ctx context.Context, namespace, name string) (*recovery.
 	if err != nil || object == nil {
 		return nil, err
 	}
-	return claimOf(object)
+	return ClaimOf(object)
 }
 
 // Claims are those of a namespace, or of all that are watched for "": a look.
@@ -53,7 +53,7 @@ func (a *API) Claims(ctx context.Context, namespace string) ([]recovery.LiveClai
 	}
 	found := make([]recovery.LiveClaim, 0, len(objects))
 	for _, object := range objects {
-		claim, err := claimOf(object)
+		claim, err := ClaimOf(object)
 		if err != nil {
 			return nil, err
 		}
@@ -62,7 +62,8 @@ func (a *API) Claims(ctx context.Context, namespace string) ([]recovery.LiveClai
 	return found, nil
 }
 
-func claimOf(object *unstructured.Unstructured) (*recovery.LiveClaim, error) {
+// ClaimOf reads a claim as it stands in the cluster or in a GitOps tree.
+func ClaimOf(object *unstructured.Unstructured) (*recovery.LiveClaim, error) {
 	var pvc corev1.PersistentVolumeClaim
 	if err := read(object, &pvc); err != nil {
 		return nil, err
