@@ -5,12 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"regexp"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/drctl/drctl/internal/kube"
 	"github.com/drctl/drctl/internal/recovery"
@@ -82,19 +82,37 @@ func (s Spec) own(live *unstructured.Unstructured) error {
 
 // validate keeps what could not be quoted safely out of the CEL expressions and names.
 func (s Spec) validate() error {
-	label := regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`)
 	why := ""
 	switch {
-	case !label.MatchString(s.PlanID) || len(s.PlanID) > 40:
+	case len(validation.IsDNS1123Label(s.PlanID)) > 0 || len(s.PlanID) > 40:
 		why = fmt.Sprintf("the plan's ID %q is not a DNS label of at most 40 characters", s.PlanID)
-	case s.Namespace == "" || s.Name == "" || s.GVR.Resource == "":
-		why = "it names no object in a namespace"
 	case s.Expires.IsZero():
 		why = "it would never expire"
-	default:
+	case s.onPods():
+		why = s.misfitPods()
+	case s.Namespace == "" || s.Name == "" || s.GVR.Resource == "":
+		why = "it names no object in a namespace"
+	case s.ExemptJob != "":
+		why = "it exempts Pods and is not on Pods"
+	}
+	if why == "" {
 		return nil
 	}
 	return &recovery.Problem{What: "fence " + s.target(), Why: why, Next: "report it as a fault of drctl", Err: recovery.ErrUsage}
+}
+
+// misfitPods says what is wrong with a fence on Pods, and nothing when it is right.
+func (s Spec) misfitPods() string {
+	switch {
+	case s.Namespace == "" || len(validation.IsDNS1123Subdomain(s.MountsClaim)) > 0:
+		return "it names no claim in a namespace"
+	case s.Name != "" || s.Kind != "" || !s.GVR.Empty():
+		return "it names both a claim and an object: they are two fences"
+	case s.ExemptJob != "" && len(validation.IsDNS1123Subdomain(s.ExemptJob)) > 0:
+		return fmt.Sprintf("the exempt Job %q has no name that a Job can have", s.ExemptJob)
+	default:
+		return ""
+	}
 }
 
 // Standing says whether both parts of the fence are there and its expiry is still to come. It does not
@@ -118,8 +136,8 @@ func Standing(ctx context.Context, api *kube.Client, spec Spec) (bool, error) {
 	return true, nil
 }
 
-// Down takes the fence down; it is no error when there is none. API servers go on refusing for about a
-// second, each in its own time.
+// Down takes this fence down, and none else of the plan; it is no error when there is none. API servers go
+// on refusing for about a second, each in its own time.
 func Down(ctx context.Context, api *kube.Client, spec Spec) error {
 	if err := spec.validate(); err != nil {
 		return err
@@ -131,6 +149,9 @@ func Down(ctx context.Context, api *kube.Client, spec Spec) error {
 			return err
 		}
 		for i := range items {
+			if items[i].GetName() != spec.PolicyName() {
+				continue
+			}
 			err := api.Delete(ctx, gvr, "", items[i].GetName(), kube.Preconditions{UID: string(items[i].GetUID())}, metav1.DeletePropagationBackground)
 			if err != nil && !errors.Is(err, recovery.ErrNotFound) {
 				return err

@@ -18,7 +18,8 @@ type Leftover struct {
 	// Name is the name of its policy and binding.
 	Name   string
 	PlanID string
-	// Namespace and Target ("Cluster immich-database") are the object that it holds back.
+	// Namespace and Target ("Cluster immich-database", "Pods that mount claim data-pvc") are what it holds
+	// back.
 	Namespace, Target string
 	Created           time.Time
 	// Expires is zero when it can't be read.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -13,88 +14,80 @@ import (
 	"github.com/drctl/drctl/internal/recovery"
 )
 
-const (
-	// probePause is between two probes: often enough to meet each API server behind a load balancer several
-	// times a second.
-	probePause = 100 * time.Millisecond
-	// slowestPace is the pause that counts as "running" still: a few slow requests prove too little.
-	slowestPace = 500 * time.Millisecond
-)
-
 // Prove asks again and again for the creation of the sample without the mark, as a dry run and each time
 // over a fresh connection, until every request was refused by this fence for hold running: one denial
 // proves one API server, and they notice the fence up to about half a second apart. Whatever is not a
 // denial of this fence starts the time anew: an admission, AlreadyExists, and what leaves it unknown (503,
-// the network). The sample must be valid in itself; it is not changed.
+// the network). The sample must be valid in itself; it is not changed. For a fence on Pods it may be nil: a
+// plain Pod that mounts the claim.
 //
 // It ends with ctx at the latest, with an error that says what the last request met.
 func Prove(ctx context.Context, api *kube.Client, spec Spec, sample *unstructured.Unstructured, hold time.Duration) error {
-	p := &proof{api: api, spec: spec, sample: unmarked(sample)}
-	var since time.Time
-	running := time.Duration(0)
-	for {
-		begin := time.Now()
-		refused := p.probe(ctx)
-		switch {
-		case ctx.Err() != nil:
-			return p.unproven(ctx.Err())
-		case !refused:
-			since, running = time.Time{}, 0
-		case since.IsZero():
-			since = begin
-		default:
-			running += slowestPace
-		}
-		// begin, not now: what counts is when the last of the refused requests was sent.
-		if refused && min(begin.Sub(since), running) >= hold {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return p.unproven(ctx.Err())
-		case <-time.After(probePause):
-		}
-	}
+	return NewProver(api, hold).Prove(ctx, spec, sample)
 }
 
-// Denied says that an error is this fence's denial. A creation with the mark never meets one; a creation
-// without it does, and for about a second after Down still.
+// Denied says that an error is the denial of a fence of this plan. A creation with the mark never meets
+// one; a creation without it does, and for about a second after Down still.
 func Denied(err error, planID string) bool {
-	return errors.Is(err, recovery.ErrInvalid) && strings.Contains(err.Error(), fmt.Sprintf("ValidatingAdmissionPolicy '%s%s' with binding", namePrefix, planID)) &&
+	return deniedBy(err, namePrefix+planID) || deniedBy(err, namePrefix+planID+podsSuffix)
+}
+
+// deniedBy says that an error is the denial of one policy.
+// Source: k8s.io/apiserver pkg/admission/plugin/policy/validating/dispatcher.go.
+func deniedBy(err error, policy string) bool {
+	return errors.Is(err, recovery.ErrInvalid) && strings.Contains(err.Error(), fmt.Sprintf("ValidatingAdmissionPolicy '%s' with binding", policy)) &&
 		strings.Contains(err.Error(), "denied request")
 }
 
+// proof is that of one fence.
 type proof struct {
 	api    *kube.Client
 	spec   Spec
 	sample *unstructured.Unstructured
+	// asker is the context of whoever asked for the proof.
+	asker context.Context //nolint:containedctx // The proof is led by another goroutine than the one that asks.
+	// proven is closed when it is.
+	proven chan struct{}
 
+	// The round's own. running are the refusals since the round's time began anew, offences the requests
+	// that were not refused though they should have been by then.
+	running, offences int
+
+	mu             sync.Mutex
 	probes, denied int
 	// last is what the latest request that was not refused met; nil is an admission.
 	last error
 }
 
 // probe sends one request over a connection of its own.
-func (p *proof) probe(ctx context.Context) bool {
+func (p *proof) probe() bool {
+	err := p.ask()
+	refused := deniedBy(err, p.spec.PolicyName())
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.probes++
+	switch {
+	case refused:
+		p.denied++
+	case p.asker.Err() == nil:
+		p.last = err
+	}
+	return refused
+}
+
+func (p *proof) ask() error {
 	fresh, closeConnections, err := p.api.Fresh()
 	if err != nil {
-		p.last = err
-		return false
+		return err
 	}
 	defer closeConnections()
-	_, err = fresh.Create(ctx, p.spec.GVR, p.sample, kube.WriteOptions{DryRun: true})
-	if Denied(err, p.spec.PlanID) {
-		p.denied++
-		return true
-	}
-	if ctx.Err() == nil {
-		p.last = err
-	}
-	return false
+	_, err = fresh.Create(p.asker, p.spec.resource(), p.sample, kube.WriteOptions{DryRun: true})
+	return err
 }
 
 func (p *proof) unproven(cause error) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	met := "was admitted"
 	if p.last != nil {
 		met = "met " + p.last.Error()

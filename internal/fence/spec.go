@@ -22,27 +22,55 @@ const (
 	expiresKey   = "drctl.dev/fence-expires"
 
 	namePrefix = "drctl-fence-"
+	// podsSuffix ends the name of a fence on Pods. No two plans can meet by it: an ID ends in four letters
+	// behind a time of six digits.
+	podsSuffix = "-pods"
 )
 
-// Spec says what is held back, by whom, and for how long.
+// Spec says what is held back, by whom, and for how long: the creation of one object (GVR, Kind, Name), or
+// that of every Pod that mounts a claim (MountsClaim). A plan may have one fence of each.
 type Spec struct {
 	// PlanID is a DNS-1123 label of at most 40 characters.
 	PlanID string
 	// Expires is when the fence stops holding anything back, whether it is taken down or not.
 	Expires time.Time
-	// GVR and Kind are the object's.
+	// Namespace is where the object or the Pods live; there are no fences on objects without one.
+	Namespace string
+	// GVR, Kind and Name are of the one object whose creation is denied unless it carries the mark. They
+	// are empty in a fence on Pods.
 	GVR  schema.GroupVersionResource
 	Kind string
-	// Namespace and Name are of the one object whose creation is denied unless it carries the mark. The
-	// object must live in a namespace.
-	Namespace, Name string
+	Name string
+	// MountsClaim is a PersistentVolumeClaim: no Pod that mounts it is created unless it carries the mark,
+	// whatever asks for it. Pods that are there stay.
+	MountsClaim string
+	// ExemptJob is a Job of VolSync's whose Pods may mount the claim all the same; empty for none.
+	ExemptJob string
 }
 
 // PolicyName is the name of the policy and of its binding.
-func (s Spec) PolicyName() string { return namePrefix + s.PlanID }
+func (s Spec) PolicyName() string {
+	if s.onPods() {
+		return namePrefix + s.PlanID + podsSuffix
+	}
+	return namePrefix + s.PlanID
+}
 
-// target names the object in messages.
-func (s Spec) target() string { return fmt.Sprintf("%s %s/%s", s.Kind, s.Namespace, s.Name) }
+func (s Spec) onPods() bool { return s.MountsClaim != "" }
+
+// target names what is held back in messages.
+func (s Spec) target() string {
+	kind, name := s.described()
+	return fmt.Sprintf("%s %s/%s", kind, s.Namespace, name)
+}
+
+// resource is that of the objects whose creation is denied.
+func (s Spec) resource() schema.GroupVersionResource {
+	if s.onPods() {
+		return podsResource()
+	}
+	return s.GVR
+}
 
 // selector picks everything that belongs to the plan's fence.
 func (s Spec) selector() string {
@@ -63,24 +91,38 @@ func bindingsResource() schema.GroupVersionResource {
 // to now before admission, dry run or not: CEL itself has no clock. An error in it denies (failurePolicy
 // Fail): no fence may fall by accident.
 func (s Spec) policy() *unstructured.Unstructured {
+	// A rule on a resource does not match its subresources: a Pod's binding and eviction are CREATEs, too.
+	rule := map[string]any{
+		"apiGroups": []any{s.resource().Group}, "apiVersions": []any{"*"}, "resources": []any{s.resource().Resource},
+		"operations": []any{"CREATE"}, "scope": "Namespaced",
+	}
+	conditions := []any{condition("not-expired", fmt.Sprintf("timestamp(object.metadata.creationTimestamp) < timestamp('%s')", s.expiry()))}
+	held := "this object"
+	if s.onPods() {
+		// No names: most Pods are created with a generated one.
+		conditions = append(conditions, s.podConditions()...)
+		held = "Pods that mount claim " + s.MountsClaim
+	} else {
+		rule["resourceNames"] = []any{s.Name}
+	}
 	return s.object("ValidatingAdmissionPolicy", map[string]any{
-		"failurePolicy": "Fail",
-		"matchConstraints": map[string]any{
-			"resourceRules": []any{map[string]any{
-				"apiGroups": []any{s.GVR.Group}, "apiVersions": []any{"*"}, "resources": []any{s.GVR.Resource},
-				"resourceNames": []any{s.Name}, "operations": []any{"CREATE"}, "scope": "Namespaced",
-			}},
-		},
-		"matchConditions": []any{map[string]any{
-			"name":       "not-expired",
-			"expression": fmt.Sprintf("timestamp(object.metadata.creationTimestamp) < timestamp('%s')", s.expiry()),
-		}},
+		"failurePolicy":    "Fail",
+		"matchConstraints": map[string]any{"resourceRules": []any{rule}},
+		"matchConditions":  conditions,
 		"validations": []any{map[string]any{
-			"expression": fmt.Sprintf("has(object.metadata.annotations) && '%[1]s' in object.metadata.annotations && object.metadata.annotations['%[1]s'] == '%[2]s'",
-				MarkKey, s.PlanID),
-			"message": fmt.Sprintf("drctl plan %s holds this object back: drctl plans", s.PlanID),
+			"expression": entryIs("annotations", MarkKey, s.PlanID),
+			"message":    fmt.Sprintf("drctl plan %s holds %s back: drctl plans", s.PlanID, held),
 		}},
 	})
+}
+
+func condition(name, expression string) map[string]any {
+	return map[string]any{"name": name, "expression": expression}
+}
+
+// entryIs is the CEL expression for a label or annotation that has one value.
+func entryIs(field, key, value string) string {
+	return fmt.Sprintf("(has(object.metadata.%[1]s) && '%[2]s' in object.metadata.%[1]s && object.metadata.%[1]s['%[2]s'] == '%[3]s')", field, key, value)
 }
 
 func (s Spec) binding() *unstructured.Unstructured {
@@ -93,14 +135,23 @@ func (s Spec) binding() *unstructured.Unstructured {
 	})
 }
 
+// described are the kind and the name that Leftovers gives.
+func (s Spec) described() (kind, name string) {
+	if s.onPods() {
+		return podsTarget, s.MountsClaim
+	}
+	return s.Kind, s.Name
+}
+
 func (s Spec) object(kind string, spec map[string]any) *unstructured.Unstructured {
+	targetKind, targetName := s.described()
 	return &unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": policiesResource().GroupVersion().String(), "kind": kind,
 		"metadata": map[string]any{
 			"name":   s.PolicyName(),
 			"labels": map[string]any{managedByKey: managedByValue, MarkKey: s.PlanID},
 			"annotations": map[string]any{
-				kindKey: s.Kind, namespaceKey: s.Namespace, nameKey: s.Name, expiresKey: s.expiry(),
+				kindKey: targetKind, namespaceKey: s.Namespace, nameKey: targetName, expiresKey: s.expiry(),
 			},
 		},
 		"spec": spec,
