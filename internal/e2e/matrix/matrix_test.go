@@ -19,7 +19,7 @@ func start(t *testing.T, tags ...string) *flipworld.Matrix {
 	require.NoError(t, err)
 	world, err := flipworld.Up(t.Context(), lab.ForTest(t), flipworld.Options{Interval: 500 * time.Millisecond, Program: program})
 	require.NoError(t, err)
-	return &flipworld.Matrix{World: world, Logf: t.Logf}
+	return flipworld.NewMatrix(world, t.Logf)
 }
 
 // TestEveryPointOnce kills drctl at each request that changes something, before and after it, in one

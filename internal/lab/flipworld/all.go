@@ -2,128 +2,15 @@ package flipworld
 
 import (
 	"context"
-	"fmt"
-	"sync"
 
-	"golang.org/x/sync/errgroup"
-
-	"github.com/drctl/drctl/internal/lab"
+	"github.com/drctl/drctl/internal/lab/disturb"
 )
 
-// Quick is every crash point once, in one recovery, and every request once with faults of one kind.
-func (m *Matrix) Quick(ctx context.Context, kind lab.FaultKind) (Tally, error) {
-	total, err := m.Stutter(ctx)
-	if err != nil {
-		return total, err
-	}
-	m.Logf("dying everywhere: %s", &total)
-	spoilt, err := m.Spoil(ctx, kind, false)
-	total.Add(spoilt)
-	return total, err
-}
-
-// job is one part of a matrix: a recovery that somebody disturbs.
-type job struct {
-	name string
-	run  func(*Matrix, context.Context) (Tally, error)
-}
-
-// All is every crash point by itself, before and after the request; abort from each point ahead of the
-// accepted deletion; and every request once with each kind of fault, also where only the answer is lost.
-// It takes hours, divided by the number of worlds. What was counted until an error is given with it.
+// All is the whole matrix of recoveries, shared by the worlds.
 func All(ctx context.Context, worlds []*Matrix) (Tally, error) {
-	requests, err := worlds[0].Clean(ctx)
-	if err != nil {
-		return Tally{}, err
-	}
-	jobs, err := jobsOf(requests)
-	if err != nil {
-		return Tally{}, err
-	}
-	worlds[0].Logf("%d recoveries to disturb, in %d worlds", len(jobs), len(worlds))
-	var mu sync.Mutex
-	var total Tally
-	next := make(chan job)
-	group, both := errgroup.WithContext(ctx)
-	group.Go(func() error {
-		defer close(next)
-		for _, j := range jobs {
-			select {
-			case <-both.Done():
-				return nil
-			case next <- j:
-			}
-		}
-		return nil
-	})
+	matrices := make([]*disturb.Matrix, 0, len(worlds))
 	for _, m := range worlds {
-		group.Go(func() error {
-			for j := range next {
-				tally, err := j.run(m, both)
-				mu.Lock()
-				total.Add(tally)
-				m.Logf("so far: %s", &total)
-				mu.Unlock()
-				if err != nil {
-					return fmt.Errorf("%s: %w", j.name, err)
-				}
-			}
-			return nil
-		})
+		matrices = append(matrices, m.Matrix)
 	}
-	err = group.Wait()
-	return total, err
-}
-
-// jobsOf are the recoveries of a whole matrix, in an order in which a matrix that is broken off has said
-// as much as it can: each point once, aborts, each fault once, then the same from the other side.
-func jobsOf(requests []lab.ProxyRequest) ([]job, error) {
-	points, deletion := 0, 0
-	for _, r := range requests {
-		points = max(points, r.MutatingN)
-		if isDeletion(r) {
-			deletion = r.MutatingN
-		}
-	}
-	if deletion == 0 {
-		return nil, fmt.Errorf("flipworld: the clean run deleted no Cluster")
-	}
-	jobs := crashes(points, lab.After)
-	jobs = append(jobs, aborts(deletion)...)
-	jobs = append(jobs, faults(false)...)
-	jobs = append(jobs, crashes(points, lab.Before)...)
-	return append(jobs, faults(true)...), nil
-}
-
-func crashes(points int, when lab.KillWhen) []job {
-	var jobs []job
-	for n := 1; n <= points; n++ {
-		jobs = append(jobs, job{fmt.Sprintf("killed %s request %d", when, n), func(m *Matrix, ctx context.Context) (Tally, error) { return m.Crash(ctx, n, when) }})
-	}
-	return jobs
-}
-
-// aborts are those ahead of the accepted deletion.
-func aborts(deletion int) []job {
-	var jobs []job
-	for n := 1; n <= deletion; n++ {
-		for _, when := range []lab.KillWhen{lab.Before, lab.After} {
-			if n == deletion && when == lab.After {
-				continue
-			}
-			jobs = append(jobs, job{fmt.Sprintf("aborted %s request %d", when, n), func(m *Matrix, ctx context.Context) (Tally, error) { return m.CrashAndAbort(ctx, n, when) }})
-		}
-	}
-	return jobs
-}
-
-// faults spoil every request once with each kind; applied: only the answer is lost.
-func faults(applied bool) []job {
-	var jobs []job
-	for _, kind := range lab.FaultKinds() {
-		jobs = append(jobs, job{fmt.Sprintf("%s at every request, applied %v", kind, applied), func(m *Matrix, ctx context.Context) (Tally, error) {
-			return m.Spoil(ctx, kind, applied)
-		}})
-	}
-	return jobs
+	return disturb.All(ctx, matrices)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"github.com/drctl/drctl/internal/lab/disturb"
 	"maps"
 	"os"
 	"path/filepath"
@@ -80,7 +81,7 @@ func (before *State) Untouched(after *State) error {
 }
 
 // Lost reports whether a judgement found data gone, and not only something left undone.
-func Lost(err error) bool { return err != nil && strings.Contains(err.Error(), "LOST") }
+func Lost(err error) bool { return disturb.Lost(err) }
 
 // Tidy removes what recoveries before this one left on purpose: old volumes and servers that nothing
 // needs, so that hundreds of recoveries fit one machine.

@@ -2,52 +2,66 @@ package flipworld
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"strings"
 
 	"github.com/drctl/drctl/internal/lab"
+	"github.com/drctl/drctl/internal/lab/disturb"
 )
-
-// Tally is what a matrix counted. Nothing in it is written by hand.
-type Tally struct {
-	// Points are the deaths of drctl, Resumed those after which the recovery (or the abort) ended well.
-	Points, Resumed int
-	// Lost counts worlds in which data was gone, Left those with something else wrong at the end.
-	Lost, Left int
-	// Faults are the spoilt requests, Handled those of runs that ended well.
-	Faults, Handled int
-}
-
-// Add adds up.
-func (t *Tally) Add(other Tally) {
-	t.Points += other.Points
-	t.Resumed += other.Resumed
-	t.Lost += other.Lost
-	t.Left += other.Left
-	t.Faults += other.Faults
-	t.Handled += other.Handled
-}
-
-// String is the line that a matrix ends with.
-func (t *Tally) String() string {
-	return fmt.Sprintf("points=%d resumed=%d lost=%d faults=%d handled=%d", t.Points, t.Resumed, t.Lost, t.Faults, t.Handled)
-}
-
-// Good reports whether everything ended well, and something was tried at all.
-func (t *Tally) Good() bool {
-	return t.Points+t.Faults > 0 && t.Resumed == t.Points && t.Lost == 0 && t.Left == 0 && t.Handled == t.Faults
-}
 
 // Matrix runs recoveries that are killed and spoilt.
 type Matrix struct {
+	*disturb.Matrix
 	*World
-	// Logf says how it goes.
-	Logf func(format string, args ...any)
 }
 
-// mostRuns bounds how often drctl is started again until a recovery is at its end.
-const mostRuns = 400
+// Tally is what a matrix counted.
+type Tally = disturb.Tally
+
+// NewMatrix makes the matrix of a world.
+func NewMatrix(w *World, logf func(format string, args ...any)) *Matrix {
+	m := &Matrix{World: w}
+	m.Matrix = &disturb.Matrix{World: beginner{m}, Proxy: w.Proxy, Return: isDeletion, Logf: logf}
+	return m
+}
+
+// beginner prepares recoveries for a matrix.
+type beginner struct{ m *Matrix }
+
+// Begin prepares one recovery.
+func (b beginner) Begin(ctx context.Context) (disturb.Attempt, error) {
+	o, before, err := b.m.begin(ctx)
+	return &attempt{Operator: o, m: b.m, before: before}, err
+}
+
+// attempt is one recovery on one computer.
+type attempt struct {
+	*Operator
+	m      *Matrix
+	before *State
+}
+
+// Operation is the whole command.
+func (a *attempt) Operation() []string { return Recover() }
+
+// Done judges the world after a recovery.
+func (a *attempt) Done(ctx context.Context) error {
+	after, err := a.m.Look(ctx, a.Operator)
+	if err != nil {
+		return err
+	}
+	return a.before.Recovered(after)
+}
+
+// Untouched judges a world in which nothing has happened, or everything was undone. A Lease of a dead
+// process may be left: it expires, and holds nobody up on this computer.
+func (a *attempt) Untouched(ctx context.Context) error {
+	after, err := a.m.Look(ctx, a.Operator)
+	if err != nil {
+		return err
+	}
+	after.Left = withoutLeases(after.Left)
+	return a.before.Untouched(after)
+}
 
 // begin prepares one recovery: rows that nobody saw before, all of them archived.
 func (m *Matrix) begin(ctx context.Context) (*Operator, *State, error) {
@@ -74,41 +88,6 @@ func (m *Matrix) begin(ctx context.Context) (*Operator, *State, error) {
 	return o, before, err
 }
 
-// finish starts drctl until the recovery is at its end: resume where there is a plan, else from the
-// beginning, which must then have changed nothing.
-func (m *Matrix) finish(ctx context.Context, o *Operator, before *State) error {
-	for range 5 {
-		args, err := m.next(ctx, o, before)
-		if err != nil {
-			return err
-		}
-		run, err := o.Run(ctx, args...)
-		if err != nil {
-			return err
-		}
-		if run.ExitCode == 0 {
-			return nil
-		}
-		m.Logf("drctl %s ended with %d:\n%s", strings.Join(args, " "), run.ExitCode, lastLines(run.Stderr))
-	}
-	return errors.New("not recovered after five tries")
-}
-
-// next is what an operator types after drctl died.
-func (m *Matrix) next(ctx context.Context, o *Operator, before *State) ([]string, error) {
-	plans, err := o.Plans()
-	if err != nil || len(plans) > 0 {
-		return []string{"resume"}, err
-	}
-	after, err := m.Look(ctx, o)
-	if err != nil {
-		return nil, err
-	}
-	// A Lease of the dead process may be left: it expires, and holds nobody up on this computer.
-	after.Left = withoutLeases(after.Left)
-	return Recover(), before.Untouched(after)
-}
-
 func withoutLeases(left []string) []string {
 	var rest []string
 	for _, object := range left {
@@ -119,10 +98,7 @@ func withoutLeases(left []string) []string {
 	return rest
 }
 
-func lastLines(text string) string {
-	lines := strings.Split(strings.TrimSpace(text), "\n")
-	return strings.Join(lines[max(0, len(lines)-6):], "\n")
-}
+func lastLines(text string) string { return disturb.LastLines(text) }
 
 // judge counts one world.
 func (m *Matrix) judge(ctx context.Context, o *Operator, before *State, compare func(before, after *State) error) (Tally, error) {
@@ -142,77 +118,3 @@ func (m *Matrix) judge(ctx context.Context, o *Operator, before *State, compare 
 }
 
 func recovered(before, after *State) error { return before.Recovered(after) }
-
-// Clean is a recovery with nothing in its way: it gives the requests that can be hit.
-func (m *Matrix) Clean(ctx context.Context) ([]lab.ProxyRequest, error) {
-	o, before, err := m.begin(ctx)
-	if err != nil {
-		return nil, err
-	}
-	run, err := o.Run(ctx, Recover()...)
-	if err != nil {
-		return nil, err
-	}
-	requests := m.Proxy.Log()
-	if run.ExitCode != 0 {
-		return nil, fmt.Errorf("a recovery with nothing in its way ended with %d:\n%s", run.ExitCode, run.Stderr)
-	}
-	after, err := m.Look(ctx, o)
-	if err != nil {
-		return nil, err
-	}
-	return requests, before.Recovered(after)
-}
-
-// Crash kills drctl at the n-th request that changes something, and resumes.
-func (m *Matrix) Crash(ctx context.Context, n int, when lab.KillWhen) (Tally, error) {
-	return m.crash(ctx, lab.Kill{N: n, When: when}, func(o *Operator, before *State) error { return m.finish(ctx, o, before) }, recovered)
-}
-
-// CrashAndAbort kills drctl there, and aborts.
-func (m *Matrix) CrashAndAbort(ctx context.Context, n int, when lab.KillWhen) (Tally, error) {
-	return m.crash(ctx, lab.Kill{N: n, When: when}, func(o *Operator, _ *State) error {
-		plans, err := o.Plans()
-		if err != nil || len(plans) == 0 {
-			return err
-		}
-		run, err := o.Run(ctx, "abort")
-		if err == nil && run.ExitCode != 0 {
-			err = fmt.Errorf("abort ended with %d:\n%s", run.ExitCode, run.Stderr)
-		}
-		return err
-	}, func(before, after *State) error {
-		after.Left = withoutLeases(after.Left)
-		return before.Untouched(after)
-	})
-}
-
-func (m *Matrix) crash(ctx context.Context, kill lab.Kill, then func(*Operator, *State) error, compare func(before, after *State) error) (Tally, error) {
-	o, before, err := m.begin(ctx)
-	if err != nil {
-		return Tally{}, err
-	}
-	run, err := lab.RunKilled(ctx, m.Proxy, o.Command(ctx, Recover()...), kill)
-	if err != nil {
-		return Tally{}, err
-	}
-	if !run.Killed && run.ExitCode == 0 {
-		// This recovery had fewer requests than the one that was counted (nothing to do for a Secret that
-		// has no owner any more): it is a clean one, and no point.
-		m.Logf("%s request %d was not reached", kill.When, kill.N)
-		return m.judge(ctx, o, before, recovered)
-	}
-	if !run.Killed {
-		return Tally{}, fmt.Errorf("the point was not reached: drctl ended with %d:\n%s", run.ExitCode, run.Stderr)
-	}
-	tally := Tally{Points: 1}
-	if err := then(o, before); err != nil {
-		m.Logf("%s %s: %v", kill.When, run.Hit, err)
-	} else {
-		tally.Resumed = 1
-	}
-	judged, err := m.judge(ctx, o, before, compare)
-	tally.Add(judged)
-	m.Logf("killed %s %s: %s", kill.When, run.Hit, &tally)
-	return tally, err
-}

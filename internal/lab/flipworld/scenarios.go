@@ -61,7 +61,7 @@ func (m *Matrix) AbortAfterDeletion(ctx context.Context) (Tally, error) {
 	if err != nil {
 		return Tally{}, err
 	}
-	run, err := lab.RunKilled(ctx, m.Proxy, o.Command(ctx, Recover()...), lab.Kill{N: 1, When: lab.After, Match: isDeletion})
+	run, err := lab.RunKilled(ctx, m.World.Proxy, o.Command(ctx, Recover()...), lab.Kill{N: 1, When: lab.After, Match: isDeletion})
 	if err != nil {
 		return Tally{}, err
 	}
@@ -87,7 +87,7 @@ func (m *Matrix) ReplacedUnderway(ctx context.Context) (Tally, error) {
 	replacement, replaceErr := "", error(nil)
 	runCtx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
-	run, _, err := lab.RunEach(runCtx, m.Proxy, o.Command(runCtx, Recover("--no-fence")...), func(r lab.ProxyRequest) *lab.Fault {
+	run, _, err := lab.RunEach(runCtx, m.World.Proxy, o.Command(runCtx, Recover("--no-fence")...), func(r lab.ProxyRequest) *lab.Fault {
 		if isDeletion(r) && replacement == "" {
 			replacement, replaceErr = m.replace(ctx)
 		}
@@ -190,7 +190,7 @@ func (m *Matrix) BackInTime(ctx context.Context) (Tally, error) {
 	collected, begun := make(chan error, 1), false
 	runCtx, cancel := context.WithTimeout(ctx, scenarioTime)
 	defer cancel()
-	run, _, err := lab.RunEach(runCtx, m.Proxy, o.Command(runCtx, Recover("--target-time", moment)...), func(r lab.ProxyRequest) *lab.Fault {
+	run, _, err := lab.RunEach(runCtx, m.World.Proxy, o.Command(runCtx, Recover("--target-time", moment)...), func(r lab.ProxyRequest) *lab.Fault {
 		if isDeletion(r) && !begun {
 			begun = true
 			go func() { collected <- m.collectSlowly(ctx) }()

@@ -71,7 +71,7 @@ func matrix(ctx context.Context, program string, worlds int, quick bool) (tally 
 		if err != nil {
 			return tally, err
 		}
-		all = append(all, &flipworld.Matrix{World: world, Logf: logf})
+		all = append(all, flipworld.NewMatrix(world, logf))
 	}
 	if quick {
 		return all[0].Quick(ctx, lab.FaultKinds()[time.Now().YearDay()%len(lab.FaultKinds())])

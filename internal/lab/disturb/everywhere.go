@@ -1,4 +1,4 @@
-package flipworld
+package disturb
 
 import (
 	"context"
@@ -9,22 +9,22 @@ import (
 	"github.com/drctl/drctl/internal/lab"
 )
 
-// Stutter is one recovery that dies at every request that changes something: before it, and once it is
-// resumed, after it. Copies of the journal look all alike to the proxy, so each process dies at its
-// third one, before and after in turn.
+// Stutter is one operation that dies at every request that changes something: before it, and once it is
+// resumed, after it. Copies of the journal look all alike to the proxy, so each process dies at its third
+// one, before and after in turn.
 func (m *Matrix) Stutter(ctx context.Context) (Tally, error) {
-	o, before, err := m.begin(ctx)
+	a, err := m.World.Begin(ctx)
 	if err != nil {
 		return Tally{}, err
 	}
 	var tally Tally
 	deaths := map[string]int{}
 	for range mostRuns {
-		args, err := m.next(ctx, o, before)
+		args, err := m.next(ctx, a)
 		if err != nil {
 			return tally, err
 		}
-		run, err := lab.RunKilled(ctx, m.Proxy, o.Command(ctx, args...), m.stutter(deaths))
+		run, err := lab.RunKilled(ctx, m.Proxy, a.Command(ctx, args...), m.stutter(deaths))
 		if err != nil {
 			return tally, err
 		}
@@ -39,7 +39,7 @@ func (m *Matrix) Stutter(ctx context.Context) (Tally, error) {
 		tally.Points++
 		m.Proxy.Reset()
 	}
-	judged, err := m.judge(ctx, o, before, recovered)
+	judged, err := m.judge(ctx, a.Done)
 	if judged.Lost+judged.Left == 0 && err == nil {
 		tally.Resumed = tally.Points
 	}
@@ -76,10 +76,10 @@ func (m *Matrix) stutter(deaths map[string]int) lab.Kill {
 	}
 }
 
-// Spoil is one recovery in which every request meets a fault of that kind once; which request that is,
+// Spoil is one operation in which every request meets a fault of that kind once; which request that is,
 // is told by method and path. Whenever drctl ends, it is started again as an operator would.
 func (m *Matrix) Spoil(ctx context.Context, kind lab.FaultKind, applied bool) (Tally, error) {
-	o, before, err := m.begin(ctx)
+	a, err := m.World.Begin(ctx)
 	if err != nil {
 		return Tally{}, err
 	}
@@ -87,11 +87,11 @@ func (m *Matrix) Spoil(ctx context.Context, kind lab.FaultKind, applied bool) (T
 	spoilt := map[string]bool{}
 	ended := false
 	for range mostRuns {
-		args, err := m.next(ctx, o, before)
+		args, err := m.next(ctx, a)
 		if err != nil {
 			return tally, err
 		}
-		run, hits, err := lab.RunEach(ctx, m.Proxy, o.Command(ctx, args...), func(r lab.ProxyRequest) *lab.Fault {
+		run, hits, err := lab.RunEach(ctx, m.Proxy, a.Command(ctx, args...), func(r lab.ProxyRequest) *lab.Fault {
 			if key := pointOf(r); !spoilt[key] {
 				spoilt[key] = true
 				return &lab.Fault{Kind: kind, Applied: applied}
@@ -109,9 +109,9 @@ func (m *Matrix) Spoil(ctx context.Context, kind lab.FaultKind, applied bool) (T
 		if len(hits) == 0 {
 			return tally, fmt.Errorf("drctl %s ended with %d though nothing was spoilt:\n%s", strings.Join(args, " "), run.ExitCode, run.Stderr)
 		}
-		m.Logf("%s at %s: ended with %d: %s", kind, hits[len(hits)-1], run.ExitCode, lastLines(run.Stderr))
+		m.Logf("%s at %s: ended with %d: %s", kind, hits[len(hits)-1], run.ExitCode, LastLines(run.Stderr))
 	}
-	judged, err := m.judge(ctx, o, before, recovered)
+	judged, err := m.judge(ctx, a.Done)
 	if ended && judged.Lost+judged.Left == 0 && err == nil {
 		tally.Handled = tally.Faults
 	}
