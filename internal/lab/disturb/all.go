@@ -33,9 +33,12 @@ type job struct {
 // of no return; and every request once with each kind of fault, also where only the answer is lost. The
 // worlds share the work. What was counted until an error is given with it.
 func All(ctx context.Context, worlds []*Matrix) (Tally, error) {
-	requests, err := worlds[0].Clean(ctx)
-	if err != nil {
-		return Tally{}, err
+	var requests []lab.ProxyRequest
+	for range 2 {
+		var err error
+		if requests, err = worlds[0].Clean(ctx); err != nil {
+			return Tally{}, err
+		}
 	}
 	jobs, err := jobsOf(requests, worlds[0].Return)
 	if err != nil {

@@ -131,7 +131,8 @@ func (m *Matrix) judge(ctx context.Context, compare func(context.Context) error)
 	return Tally{Left: 1}, nil
 }
 
-// Clean is an operation with nothing in its way: it gives the requests that can be hit.
+// Clean is an operation with nothing in its way: it gives the requests that can be hit. The first operation
+// of a world may have more to do than those behind it.
 func (m *Matrix) Clean(ctx context.Context) ([]lab.ProxyRequest, error) {
 	a, err := m.World.Begin(ctx)
 	if err != nil {
@@ -153,9 +154,23 @@ func (m *Matrix) Crash(ctx context.Context, n int, when lab.KillWhen) (Tally, er
 	return m.crash(ctx, lab.Kill{N: n, When: when}, func(a Attempt) error { return m.finish(ctx, a) }, Attempt.Done)
 }
 
-// CrashAndAbort kills drctl there, and aborts.
+// ahead holds for requests that change something while there is a way back still. How many there are
+// differs a little from run to run, so the number alone does not say on which side one is.
+func (m *Matrix) ahead(when lab.KillWhen) func(lab.ProxyRequest) bool {
+	behind := false
+	return func(r lab.ProxyRequest) bool {
+		if behind || !r.Mutating {
+			return false
+		}
+		behind = m.Return(r)
+		return !behind || when == lab.Before
+	}
+}
+
+// CrashAndAbort kills drctl at the n-th request that changes something, ahead of the point of no return,
+// and aborts.
 func (m *Matrix) CrashAndAbort(ctx context.Context, n int, when lab.KillWhen) (Tally, error) {
-	return m.crash(ctx, lab.Kill{N: n, When: when}, func(a Attempt) error {
+	return m.crash(ctx, lab.Kill{N: n, When: when, Match: m.ahead(when)}, func(a Attempt) error {
 		plans, err := a.Plans()
 		if err != nil || len(plans) == 0 {
 			return err
