@@ -81,7 +81,11 @@ type Movers interface {
 	Source(ctx context.Context, namespace, name string) (*recovery.MoverRun, error)
 	// Running are ReplicationSources of the claim that are synchronizing right now, by name.
 	Running(ctx context.Context, namespace, claim string) ([]string, error)
-	// MoverLog is the end of the log of the Job's newest Pod, empty when it is gone.
+	// MoverLog is what the Job's newest Pod said, as far as this process was there to hear it, also when the
+	// Pod is gone: VolSync deletes the Job once a run is complete, and keeps neither the snapshot's ID nor the
+	// count in the status. A destination or source of drctl's own is listened to from its creation or first
+	// look on. It is empty when nothing was heard: then only another run can prove anything. It waits a
+	// moment for the log's end.
 	MoverLog(ctx context.Context, namespace, job string) (string, error)
 	// ReadRestore and ReadBackup read a mover's lines, from the status or from the Pod.
 	ReadRestore(lines string) recovery.RestoreLog
