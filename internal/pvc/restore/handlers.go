@@ -12,7 +12,7 @@ import (
 // Handlers are the steps of restores and backups for the engine.
 func (r *Restore) Handlers() map[string]operation.Handler {
 	return map[string]operation.Handler{
-		stepDestination: destinationStep{r}, stepWriteInto: destinationStep{r}, stepRestored: restoredStep{Restore: r}, stepProve: proveStep{Restore: r},
+		stepDestination: destinationStep{r}, stepWriteInto: destinationStep{r}, stepRestored: restoredStep{Restore: r}, stepProve: proveStep{r},
 		stepRetain: retainStep{r}, stepFence: fenceStep{r}, stepStop: stopStep{r}, stepSafety: safetyStep{r},
 		stepDelete: deleteStep{r}, stepGone: goneStep{Restore: r}, stepCreate: createStep{r},
 		stepConsumer: consumerStep{r}, stepBound: boundStep{Restore: r}, stepNoConsumer: noConsumerStep{r},

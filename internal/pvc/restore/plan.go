@@ -74,7 +74,7 @@ func (p *Params) plannedSteps() []operation.Step {
 func (p *planner) restoreBeside() {
 	p.add(true, stepDestination, fmt.Sprintf("restore snapshot %s (%s) beside it", shortID(p.Snapshot.ID), p.Snapshot.StartTime.UTC().Format(time.RFC3339)), soon)
 	p.add(true, stepRestored, "wait for the mover", p.mover())
-	p.add(true, stepProve, "prove that this snapshot was restored, whole", soon)
+	p.add(true, stepProve, "prove that this snapshot was restored, whole", p.mover())
 }
 
 func (p *planner) bind() {
@@ -106,7 +106,7 @@ func (p *planner) inPlace() {
 	p.add(!p.NoSafety, stepSafety, "take a VolumeSnapshot of the volume as it is", goneTime)
 	p.add(true, stepWriteInto, fmt.Sprintf("restore snapshot %s into it", shortID(p.Snapshot.ID)), soon)
 	p.add(true, stepRestored, "wait for the mover", p.mover())
-	p.add(true, stepProve, "prove that this snapshot was restored, whole", soon)
+	p.add(true, stepProve, "prove that this snapshot was restored, whole", p.mover())
 	p.add(!p.NoFence, stepLift, "lift the fence", soon)
 	p.add(len(p.Pods) > 0, stepWorkloads, "start the Pods again", goneTime)
 	p.settle()

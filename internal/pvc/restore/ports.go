@@ -71,6 +71,8 @@ type Movers interface {
 	// Destination is a look, nil when there is none. DestinationNow is the server's present state.
 	Destination(ctx context.Context, namespace, name string) (*recovery.MoverRun, error)
 	DestinationNow(ctx context.Context, namespace, name string) (*recovery.MoverRun, error)
+	// Rerun has the plan's own destination run once more, under another trigger.
+	Rerun(ctx context.Context, namespace, name, planID, trigger string) error
 	// Remove deletes what CreateDestination or CreateSource made for the plan: the object, its Secret. What
 	// is gone is no error.
 	Remove(ctx context.Context, namespace, name, planID string) error

@@ -81,7 +81,11 @@ func (s backedUpStep) Observe(ctx context.Context, run *operation.Run) (operatio
 	if !ended {
 		return observation, err
 	}
-	if s.Movers.ReadBackup(now.Logs).Empty {
+	lines, err := s.Movers.MoverLog(ctx, p.Namespace, now.Job)
+	if err != nil {
+		return operation.Observation{}, err
+	}
+	if s.Movers.ReadBackup(lines).Empty || s.Movers.ReadBackup(now.Logs).Empty {
 		return operation.Observation{}, nothingBackedUp(run, p)
 	}
 	return done()

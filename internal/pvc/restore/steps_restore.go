@@ -3,6 +3,8 @@ package restore
 import (
 	"context"
 	"fmt"
+	"strconv"
+	"strings"
 
 	"github.com/drctl/drctl/internal/operation"
 	"github.com/drctl/drctl/internal/recovery"
@@ -116,11 +118,9 @@ func moverState(run *operation.Run, namespace, kind string, now *recovery.MoverR
 	return false, o, err
 }
 
-// proveStep reads the mover's own lines.
-type proveStep struct {
-	waitOnly
-	*Restore
-}
+// proveStep reads the mover's own lines. Nothing else proves a restore, and VolSync throws them away: when
+// nobody heard them, because drctl was not running, the mover has to run once more.
+type proveStep struct{ *Restore }
 
 func (s proveStep) Observe(ctx context.Context, run *operation.Run) (operation.Observation, error) {
 	p, err := ParamsOf(run.Plan)
@@ -134,16 +134,15 @@ func (s proveStep) Observe(ctx context.Context, run *operation.Run) (operation.O
 	if now == nil {
 		return conflict("ReplicationDestination %s/%s is gone: somebody deleted it", p.Namespace, run.Plan.ID)
 	}
-	log := s.Movers.ReadRestore(now.Logs)
-	if log.SelectedID == "" || !log.Counted {
-		// The status keeps the mover's last lines only, and some versions keep others.
-		lines, err := s.Movers.MoverLog(ctx, p.Namespace, now.Job)
-		if err != nil {
-			return operation.Observation{}, err
-		}
-		if more := s.Movers.ReadRestore(lines); more.SelectedID != "" || more.Nothing {
-			log = more
-		}
+	if ended, observation, err := moverState(run, p.Namespace, "replicationdestination", now); !ended {
+		return observation, err
+	}
+	log, heard, err := s.said(ctx, p, now)
+	if err != nil {
+		return operation.Observation{}, err
+	}
+	if !heard {
+		return pending("nobody heard what the mover said")
 	}
 	verdict := judge(p, log)
 	if verdict.Result != Proven {
@@ -154,3 +153,45 @@ func (s proveStep) Observe(ctx context.Context, run *operation.Run) (operation.O
 	}
 	return operation.Observation{State: operation.Done}, run.SetFact(ctx, factProvenAt, s.stamp())
 }
+
+// said is what the mover said, in its Pod's log or as far as the status keeps it.
+func (s proveStep) said(ctx context.Context, p *Params, now *recovery.MoverRun) (log recovery.RestoreLog, heard bool, err error) {
+	lines, err := s.Movers.MoverLog(ctx, p.Namespace, now.Job)
+	if err != nil {
+		return log, false, err
+	}
+	if log = s.Movers.ReadRestore(lines); log.SelectedID != "" && log.Counted {
+		return log, true, nil
+	}
+	kept := s.Movers.ReadRestore(now.Logs)
+	if lines == "" || kept.Nothing || (kept.SelectedID != "" && kept.Counted) {
+		log = kept
+	}
+	return log, lines != "" || kept.Nothing || kept.SelectedID != "", nil
+}
+
+// Apply has the mover run once more. The volume that it restores into is made anew, or in place exactly
+// overwritten: a second run gives the same.
+func (s proveStep) Apply(ctx context.Context, run *operation.Run) error {
+	p, err := ParamsOf(run.Plan)
+	if err != nil {
+		return err
+	}
+	now, err := s.Movers.DestinationNow(ctx, p.Namespace, run.Plan.ID)
+	if err != nil || now == nil {
+		return err
+	}
+	return s.Movers.Rerun(ctx, p.Namespace, run.Plan.ID, run.Plan.ID, nextTrigger(run.Plan.ID, now.Trigger))
+}
+
+// nextTrigger counts the runs: ID, ID-2, ID-3.
+func nextTrigger(planID, trigger string) string {
+	n, err := strconv.Atoi(strings.TrimPrefix(trigger, planID+"-"))
+	if err != nil {
+		n = 1
+	}
+	return fmt.Sprintf("%s-%d", planID, n+1)
+}
+
+// Undo has nothing to take back: what the mover made goes with its destination.
+func (s proveStep) Undo(context.Context, *operation.Run) error { return nil }

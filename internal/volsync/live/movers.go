@@ -7,6 +7,7 @@ package live
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -179,6 +180,35 @@ func (m *Movers) run(ctx context.Context, object *unstructured.Unstructured) (*r
 		}
 	}
 	return run, nil
+}
+
+// Rerun has the plan's own ReplicationDestination run once more, under another trigger. One that is not the
+// plan's, or was changed meanwhile, is recovery.ErrConflict.
+func (m *Movers) Rerun(ctx context.Context, namespace, name, planID, trigger string) error {
+	there, err := m.client.Get(ctx, destinations(), namespace, name)
+	if err != nil {
+		return err
+	}
+	run, err := volsync.RunOf(there)
+	if err != nil {
+		return err
+	}
+	if run.PlanID != planID {
+		return &recovery.Problem{
+			What: fmt.Sprintf("run ReplicationDestination %s/%s once more", namespace, name), Why: "it is not of plan " + planID, Next: "look who made it", Err: recovery.ErrConflict,
+		}
+	}
+	if err := m.attend(ctx, namespace, run.Job); err != nil {
+		return err
+	}
+	body, err := json.Marshal(map[string]any{
+		"metadata": map[string]any{"resourceVersion": there.GetResourceVersion()}, "spec": map[string]any{"trigger": map[string]any{"manual": trigger}},
+	})
+	if err != nil {
+		return fmt.Errorf("encode the trigger of %s/%s: %w", namespace, name, err)
+	}
+	_, err = m.client.PatchMerge(ctx, destinations(), namespace, name, body, kube.WriteOptions{})
+	return err
 }
 
 // Running are the claim's ReplicationSources that are synchronizing right now, by name, drctl's own
