@@ -49,8 +49,10 @@ type proof struct {
 	// proven is closed when it is.
 	proven chan struct{}
 
-	// The round's own. running are the refusals since the round's time began anew, offences the requests
-	// that were not refused though they should have been by then.
+	// The round's own. written are the resource versions of policy and binding, empty where there is none;
+	// running are the refusals since the round's time began anew, offences the requests that were not
+	// refused though they should have been by then.
+	written           [kinds]string
 	running, offences int
 
 	mu             sync.Mutex
@@ -75,6 +77,15 @@ func (p *proof) probe() bool {
 	return refused
 }
 
+// meet notes what kept the proof from being led.
+func (p *proof) meet(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.asker.Err() == nil {
+		p.last = err
+	}
+}
+
 func (p *proof) ask() error {
 	fresh, closeConnections, err := p.api.Fresh()
 	if err != nil {
@@ -92,7 +103,7 @@ func (p *proof) unproven(cause error) error {
 	if p.last != nil {
 		met = "met " + p.last.Error()
 	}
-	if p.denied == p.probes {
+	if p.denied == p.probes && p.last == nil {
 		met = "was refused, but not for long enough"
 	}
 	return &recovery.Problem{

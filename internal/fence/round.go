@@ -16,34 +16,32 @@ type round struct {
 	// is the time that they stand for at the slowest pace.
 	since   time.Time
 	running time.Duration
-	// at is the member whose turn it is.
-	at int
+	// witnesses are asked in every look, at is the member among the others whose turn it is.
+	witnesses []*proof
+	at        int
 }
 
 // run ends when every member is proven, gone, or failing: those it returns.
 func (r *round) run() []*proof {
 	r.began = time.Now()
 	var failing []*proof
-	for {
+	for r.rank(); len(r.members) > 0; failing = append(failing, r.part()...) {
 		begin := time.Now()
-		refused := r.look()
-		failing = append(failing, r.part()...)
-		if refused {
-			// begin, not now: what counts is when the last of the refused requests was sent.
-			r.count(begin)
-		} else {
+		if !r.look() {
 			r.anew()
-		}
-		if r.holds(begin) {
+		} else if r.count(begin); r.holds(begin) {
 			for _, member := range r.members {
 				close(member.proven)
 			}
-			return failing
+			break
 		}
 		time.Sleep(probePause)
 	}
+	return failing
 }
 
+// count notes a look in which everything was refused, that began at a time. That, and not its end, is when
+// the last of the refused requests was sent.
 func (r *round) count(begin time.Time) {
 	if r.since.IsZero() {
 		r.since = begin
@@ -60,11 +58,8 @@ func (r *round) anew() {
 	}
 }
 
-// holds says that the proof is one; with nobody left it is over.
+// holds says that the proof is one.
 func (r *round) holds(begin time.Time) bool {
-	if len(r.members) == 0 {
-		return true
-	}
 	enough := !slices.ContainsFunc(r.members, func(p *proof) bool { return p.running < leastProbes })
 	return enough && !r.since.IsZero() && min(begin.Sub(r.since), r.running) >= r.hold
 }
@@ -95,14 +90,19 @@ func (r *round) look() bool {
 	return all
 }
 
-// turn are the next members: as many as it takes to ask each often enough in the time.
+// turn are the witnesses and the next of the others: as many as it takes to ask each often enough in the
+// time.
 func (r *round) turn() []*proof {
+	turn := slices.Clone(r.witnesses)
+	others := len(r.members) - len(turn)
 	looks := max(1, int(r.hold/probePause))
-	n := min((len(r.members)*leastProbes+looks-1)/looks, mostAtOnce, len(r.members))
-	turn := make([]*proof, 0, n)
-	for range n {
+	n := min((others*leastProbes+looks-1)/looks, mostAtOnce, others)
+	for n > 0 {
 		r.at = (r.at + 1) % len(r.members)
-		turn = append(turn, r.members[r.at])
+		if member := r.members[r.at]; !slices.Contains(r.witnesses, member) {
+			turn = append(turn, member)
+			n--
+		}
 	}
 	return turn
 }
@@ -121,5 +121,9 @@ func (r *round) part() []*proof {
 		}
 		return false
 	})
+	if slices.ContainsFunc(r.witnesses, func(p *proof) bool { return !slices.Contains(r.members, p) }) {
+		r.chooseWitnesses()
+		r.anew()
+	}
 	return failing
 }
