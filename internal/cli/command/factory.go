@@ -12,6 +12,7 @@ import (
 	"github.com/drctl/drctl/internal/cnpg/flip"
 	"github.com/drctl/drctl/internal/operation"
 	"github.com/drctl/drctl/internal/pvc"
+	"github.com/drctl/drctl/internal/pvc/restore"
 	"github.com/drctl/drctl/internal/recovery"
 	"github.com/drctl/drctl/internal/ui"
 )
@@ -62,6 +63,9 @@ type Wiring interface {
 	ResolveDatabase(name string, databases []recovery.Database) (recovery.Database, error)
 	// Flip gives the use case of recoveries. Offline only what reads manifests and S3 is there.
 	Flip(ctx context.Context) (*flip.Flip, error)
+	// Restore gives the use case of restores of claims; it watches what happens in these namespaces, in all
+	// of them for none.
+	Restore(ctx context.Context, namespaces []string) (*restore.Restore, error)
 	// Engine runs plans of these handlers, with lock and mirror in the namespace of the cluster.
 	Engine(namespace string, handlers map[string]operation.Handler) (*operation.Engine, error)
 	// Plans keeps the plans of this computer; MirroredPlans are those with a copy in the cluster.

@@ -23,9 +23,9 @@ func newAbort(f *command.Factory, run func(context.Context, *resumeOptions) erro
 point of no return (the accepted deletion of the old database) it refuses: then drctl resume is the
 way, and the old volumes are kept.
 
-When a recovery cannot be brought to its end, because its result was disproved or its new database was
-deleted, --give-up ends the plan: what was done stays, only the fence is taken down and schedules run
-again. The database can then be recovered anew.`,
+When an operation cannot be brought to its end, because its result was disproved or what it made was
+deleted, --give-up ends the plan: what was done stays, only the fence is taken down, and what was
+suspended runs again. It can then be begun anew.`,
 		Example: `  drctl abort
   drctl abort cnpg-recover-20261124-061502-k3x9
   drctl abort cnpg-recover-20261124-061502-k3x9 --give-up`,
@@ -49,15 +49,11 @@ func abortRun(ctx context.Context, o *resumeOptions) error {
 	if err != nil {
 		return err
 	}
-	engine, options, err := engineFor(ctx, f, "abort", id, o.takeover)
+	w, err := workFor(ctx, f, "abort", id, o.takeover)
 	if err != nil {
 		return err
 	}
-	reporter := command.NewReporter(f)
-	engine.Events = reporter.Event
-	options.GiveUp = o.giveUp
-	err = engine.Abort(ctx, id, options)
-	reporter.Close()
+	err = w.abort(ctx, operation.ResumeOptions{Takeover: o.takeover, GiveUp: o.giveUp, ClusterUID: w.uid, Context: w.context})
 	if errors.Is(err, operation.ErrFinished) {
 		_, err = fmt.Fprintln(f.Streams.Err, "Plan "+id+" is at its end; there is nothing to undo.")
 		return err

@@ -6,12 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/drctl/drctl/internal/cli/command"
 	"github.com/drctl/drctl/internal/operation"
+	"github.com/drctl/drctl/internal/pvc/restore"
 	"github.com/drctl/drctl/internal/recovery"
 	"github.com/drctl/drctl/internal/ui"
 )
@@ -249,6 +251,7 @@ func choose(f *command.Factory, id, verb string) (string, error) {
 	if len(gaps) > 0 {
 		return "", gaps[0]
 	}
+	views = withoutChildren(f, views)
 	switch len(views) {
 	case 0:
 		return "", &recovery.Problem{What: "there is no unfinished plan on this computer", Next: "see drctl plans", Err: recovery.ErrNotFound}
@@ -258,4 +261,26 @@ func choose(f *command.Factory, id, verb string) (string, error) {
 	return "", &recovery.Problem{
 		What: fmt.Sprintf("%d plans are unfinished", len(views)), Next: "name one of those that drctl plans lists: drctl " + verb + " " + views[0].ID, Err: recovery.ErrUsage,
 	}
+}
+
+// withoutChildren leaves out the plans of single claims that an unfinished plan of plans goes on with.
+func withoutChildren(f *command.Factory, views []operation.PlanView) []operation.PlanView {
+	children := map[string]bool{}
+	for _, view := range views {
+		if view.Operation != restore.ManyOperation {
+			continue
+		}
+		plan, _, err := f.Wiring.Plans().Read(view.ID)
+		if err != nil {
+			continue
+		}
+		params, err := restore.ManyParamsOf(&plan)
+		if err != nil {
+			continue
+		}
+		for _, child := range params.Children {
+			children[child.Plan] = true
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(views), func(view operation.PlanView) bool { return children[view.ID] })
 }

@@ -4,13 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/spf13/cobra"
 
-	cnpgcmd "github.com/drctl/drctl/internal/cli/cnpg"
 	"github.com/drctl/drctl/internal/cli/command"
-	"github.com/drctl/drctl/internal/cnpg/flip"
 	"github.com/drctl/drctl/internal/operation"
 	"github.com/drctl/drctl/internal/recovery"
 )
@@ -54,28 +51,6 @@ taken over from its copy in the cluster with --takeover.`,
 	return cmd
 }
 
-// engineFor makes the engine for a plan of any operation.
-func engineFor(ctx context.Context, f *command.Factory, verb, id string, takeover bool) (*operation.Engine, operation.ResumeOptions, error) {
-	plan, err := find(ctx, f, verb, id, takeover)
-	if err != nil {
-		return nil, operation.ResumeOptions{}, err
-	}
-	use, err := f.Wiring.Flip(ctx)
-	if err != nil {
-		return nil, operation.ResumeOptions{}, err
-	}
-	if use.Cluster == nil {
-		return nil, operation.ResumeOptions{}, &recovery.Problem{What: verb + " plan " + id, Why: "--offline asks no cluster", Next: "leave --offline out", Err: recovery.ErrUsage}
-	}
-	identity, err := use.Cluster.Identity(ctx)
-	if err != nil {
-		return nil, operation.ResumeOptions{}, err
-	}
-	namespace, _, _ := strings.Cut(plan.Target, "/")
-	engine, err := f.Wiring.Engine(namespace, use.Handlers())
-	return engine, operation.ResumeOptions{Takeover: takeover, ClusterUID: identity.ClusterUID, Context: identity.Context}, err
-}
-
 // find looks for the plan here, and in the cluster.
 func find(ctx context.Context, f *command.Factory, verb, id string, takeover bool) (operation.Plan, error) {
 	plan, _, err := f.Wiring.Plans().Read(id)
@@ -107,33 +82,14 @@ func resumeRun(ctx context.Context, o *resumeOptions) error {
 	if err != nil {
 		return err
 	}
-	engine, options, err := engineFor(ctx, f, "resume", id, o.takeover)
+	w, err := workFor(ctx, f, "resume", id, o.takeover)
 	if err != nil {
 		return err
 	}
-	reporter := command.NewReporter(f)
-	engine.Events = reporter.Event
-	err = engine.Resume(ctx, id, options)
-	reporter.Close()
+	err = w.resume(ctx, operation.ResumeOptions{Takeover: o.takeover, ClusterUID: w.uid, Context: w.context})
 	if errors.Is(err, operation.ErrFinished) {
 		_, err = fmt.Fprintln(f.Streams.Err, "Plan "+id+" is at its end; there is nothing to do.")
 		return err
 	}
-	if err != nil {
-		return err
-	}
-	return summary(f, o.output, id)
-}
-
-// summary prints what the operation has to say at its end.
-func summary(f *command.Factory, output command.Output, id string) error {
-	plan, _, err := f.Wiring.Plans().Read(id)
-	if err != nil {
-		return err
-	}
-	if plan.Operation == flip.Operation {
-		return cnpgcmd.Summary(f, output.Format, id)
-	}
-	_, err = fmt.Fprintln(f.Streams.Out, plan.Operation+" "+plan.Target+" is finished.")
-	return err
+	return w.report(o.output, err)
 }

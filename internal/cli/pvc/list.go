@@ -18,7 +18,7 @@ import (
 func New(f *command.Factory) *cobra.Command {
 	return command.Group("pvc", "PersistentVolumeClaims: what Kopia holds for each",
 		`PersistentVolumeClaims and their recovery points in the Kopia repository.`,
-		newList(f, listRun), newSnapshots(f, snapshotsRun), newFiles(f, filesRun), newExtract(f, extractRun))
+		newList(f, listRun), newSnapshots(f, snapshotsRun), newFiles(f, filesRun), newExtract(f, extractRun), newRestore(f, restoreRun), newBackup(f, backupRun))
 }
 
 type listOptions struct {
