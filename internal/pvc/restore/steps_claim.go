@@ -204,15 +204,25 @@ func (s createStep) Happened(ctx context.Context, run *operation.Run) (bool, err
 	})
 }
 
-// Undo takes a copy away again. What replaces a claim is past the point of no return.
+// Undo takes a copy away again, also one that was given up to its owner already, unless somebody uses it.
+// What replaces a claim is past the point of no return.
 func (s createStep) Undo(ctx context.Context, run *operation.Run) error {
 	p, err := ParamsOf(run.Plan)
 	if err != nil || p.Mode != Beside {
 		return err
 	}
 	live, err := s.Cluster.Claim(ctx, p.Namespace, p.claim())
-	if err != nil || live == nil || live.PlanID != run.Plan.ID {
+	known, _ := run.Fact(FactUID)
+	if err != nil || live == nil || (live.PlanID != run.Plan.ID && live.UID != known) {
 		return err
+	}
+	pods, err := s.Cluster.Pods(ctx, p.Namespace, p.claim())
+	if err != nil {
+		return err
+	}
+	if users := p.strangers(run.Plan.ID, pods); len(users) > 0 {
+		run.Report("claim %s stays: Pod %s mounts it", p, users[0].Name)
+		return nil
 	}
 	err = s.Cluster.DeleteClaim(ctx, p.Namespace, p.claim(), live.UID)
 	if errors.Is(err, recovery.ErrNotFound) {
