@@ -138,6 +138,20 @@ func (a *App) Engine(namespace string, handlers map[string]operation.Handler) (*
 	}, nil
 }
 
+// PatientEngine is the engine of one of many plans that run side by side: its lock is renewed seldom.
+func (a *App) PatientEngine(namespace string, handlers map[string]operation.Handler) (*operation.Engine, error) {
+	engine, err := a.Engine(namespace, handlers)
+	if err != nil {
+		return nil, err
+	}
+	client, err := a.cluster()
+	if err != nil {
+		return nil, err
+	}
+	engine.Lock = client.PatientLock(namespace)
+	return engine, nil
+}
+
 // retryable are failures that a later look may not see: each retry begins with a look at what is there.
 func retryable(err error) bool {
 	return kube.Retryable(err) || errors.Is(err, recovery.ErrUnreachable) || errors.Is(err, recovery.ErrConflict)

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 
+	"github.com/drctl/drctl/internal/operation"
 	"github.com/drctl/drctl/internal/pvc/restore"
 	"github.com/drctl/drctl/internal/recovery"
 )
@@ -13,4 +14,8 @@ func (f *fakeWiring) Restore(context.Context, []string) (*restore.Restore, error
 		return nil, f.err
 	}
 	return nil, &recovery.Problem{What: "reach the cluster", Why: "there is none", Next: "give --kubeconfig", Err: recovery.ErrUnreachable}
+}
+
+func (f *fakeWiring) PatientEngine(namespace string, handlers map[string]operation.Handler) (*operation.Engine, error) {
+	return f.Engine(namespace, handlers)
 }

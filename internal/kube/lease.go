@@ -25,6 +25,10 @@ const (
 	leaseDuration = 30 * time.Second
 	// renewEvery leaves room for two renewals that fail.
 	renewEvery = 10 * time.Second
+	// patientDuration and patientEvery are for hundreds of locks at once, each of which would else cost a
+	// request every ten seconds.
+	patientDuration = 15 * time.Minute
+	patientEvery    = 5 * time.Minute
 	// acquireTries bounds how often somebody else may be faster.
 	acquireTries = 5
 )
@@ -44,6 +48,12 @@ var _ operation.Lock = (*LeaseLock)(nil)
 // Lock is the lock of a target that lives in a namespace, for this process.
 func (c *Client) Lock(namespace string) operation.Lock {
 	return &LeaseLock{client: c, namespace: namespace, identity: processIdentity(), duration: leaseDuration, every: renewEvery}
+}
+
+// PatientLock is the lock of one of many targets that are worked on side by side: it is renewed seldom, and a
+// holder that went silent is believed to be alive for longer.
+func (c *Client) PatientLock(namespace string) operation.Lock {
+	return &LeaseLock{client: c, namespace: namespace, identity: processIdentity(), duration: patientDuration, every: patientEvery}
 }
 
 // processIdentity is "user@host PID".

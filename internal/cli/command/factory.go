@@ -68,6 +68,8 @@ type Wiring interface {
 	Restore(ctx context.Context, namespaces []string) (*restore.Restore, error)
 	// Engine runs plans of these handlers, with lock and mirror in the namespace of the cluster.
 	Engine(namespace string, handlers map[string]operation.Handler) (*operation.Engine, error)
+	// PatientEngine is the same for one of many plans that run side by side.
+	PatientEngine(namespace string, handlers map[string]operation.Handler) (*operation.Engine, error)
 	// Plans keeps the plans of this computer; MirroredPlans are those with a copy in the cluster.
 	Plans() *operation.Store
 	MirroredPlans(ctx context.Context) (operation.Mirror, error)

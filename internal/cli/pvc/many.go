@@ -101,7 +101,7 @@ func once(ask func(context.Context) ([]operation.PlanView, recovery.Gaps, error)
 // NewMany is the use case of many restores.
 func NewMany(f *command.Factory, use *restore.Restore) *restore.Many {
 	return &restore.Many{Restore: use, Plans: f.Wiring.Plans(), Engine: func(namespace string) (*operation.Engine, error) {
-		engine, err := f.Wiring.Engine(namespace, use.Handlers())
+		engine, err := f.Wiring.PatientEngine(namespace, use.Handlers())
 		if engine != nil {
 			engine.Poll = Poll
 		}
