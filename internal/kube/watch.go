@@ -55,7 +55,7 @@ func (c *Client) Watch(ctx context.Context, gvr schema.GroupVersionResource, nam
 
 // watch tells of every object that is added or changed, too; notice may be nil.
 func (c *Client) watch(ctx context.Context, gvr schema.GroupVersionResource, namespace, labelSelector string, notice func(*unstructured.Unstructured)) (*Watched, error) {
-	ctx, cancel := context.WithCancel(klog.NewContext(ctx, klog.Logger{}))
+	life, cancel := context.WithCancel(klog.NewContext(ctx, klog.Logger{}))
 	w := &Watched{
 		client: c, gvr: gvr, namespace: namespace, notice: notice, filled: make(chan struct{}), refused: make(chan error, 1),
 		store: cache.NewIndexer(cache.MetaNamespaceKeyFunc, cache.Indexers{cache.NamespaceIndex: cache.MetaNamespaceIndexFunc}),
@@ -66,7 +66,7 @@ func (c *Client) watch(ctx context.Context, gvr schema.GroupVersionResource, nam
 	})
 	go func() {
 		defer cancel()
-		reflector.RunWithContext(ctx)
+		reflector.RunWithContext(life)
 	}()
 	if err := w.wait(ctx); err != nil {
 		cancel()
