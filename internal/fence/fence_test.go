@@ -28,6 +28,13 @@ func TestFence(t *testing.T) {
 		"a sample that something else refuses":  sampleRefusedOtherwise,
 		"a user without rights proves nothing":  proofWithoutRights,
 		"what could not be quoted is not taken": unquotable,
+		"Pods that mount a claim":               podsHeldBack,
+		"no mover is exempt unless named":       noExemption,
+		"living Pods go on living":              livingPods,
+		"a fence on Pods expires by itself":     podsFenceExpires,
+		"two fences of one plan":                twoFencesOfOnePlan,
+		"nothing else refuses the sample":       sampleMeetsStandards,
+		"what is no fence on Pods":              unquotablePods,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, c) })
 	}
