@@ -19,7 +19,7 @@ var errDied = errors.New("died")
 func changes(call string) bool {
 	return slices.Contains([]string{
 		"set-policy", "delete-pod", "delete-claim", "create-claim", "release-claim", "create-consumer", "remove-consumer", "touch", "snapshot-volume",
-		"remove-snapshot", "create-destination", "create-source", "remove", "fence-up", "fence-down", "sync",
+		"remove-snapshot", "create-destination", "create-source", "remove", "rerun", "fence-up", "fence-down", "sync",
 	}, call)
 }
 
@@ -52,7 +52,7 @@ func (w *world) killed(n int, behind bool, do func()) (died bool) {
 }
 
 // points are the calls of an undisturbed run at which something is tried: each change, ahead and behind,
-// and every fifth look.
+// and every seventh look.
 func (s scenario) points(t *testing.T, each func(n int, call string, behind bool)) int {
 	t.Helper()
 	w := s.begin()
@@ -62,7 +62,7 @@ func (s scenario) points(t *testing.T, each func(n int, call string, behind bool
 	points := 0
 	for n, call := range w.calls[begin:] {
 		for _, behind := range []bool{false, true} {
-			if changes(call) || (!behind && n%5 == 0) {
+			if changes(call) || (!behind && n%7 == 0) {
 				points++
 				each(n+1, call, behind)
 			}
@@ -82,7 +82,7 @@ func (s scenario) every(t *testing.T, each func(t *testing.T, s scenario)) {
 	}
 }
 
-// TestKilledAnywhere kills the process before and behind each change, and at every fifth look, and has
+// TestKilledAnywhere kills the process before and behind each change, and at every seventh look, and has
 // another one go on.
 func TestKilledAnywhere(t *testing.T) {
 	scenario{}.every(t, func(t *testing.T, s scenario) {

@@ -124,7 +124,7 @@ func (r *Restore) choose(ctx context.Context, o Options, out *Prepared) error {
 	out.LostSeconds = int64(r.Now().Sub(chosen.StartTime).Seconds())
 	var exact bool
 	if p.RestoreAsOf, p.Previous, exact = moverArguments(all, chosen); !exact {
-		out.warn("a checkpoint began in the same moment as the snapshot: the proof decides which one the mover took")
+		out.warn("another snapshot, or a checkpoint, began in the same moment as the snapshot: the proof decides which one the mover took")
 	}
 	if before, found := predecessor(all, chosen); found && collapsed(chosen, before) {
 		out.warn("the snapshot has %s, the one before it (%s) %s: look before you restore (drctl pvc files %s), or give --previous 1",
@@ -134,7 +134,8 @@ func (r *Restore) choose(ctx context.Context, o Options, out *Prepared) error {
 		out.warn("the snapshot has %d entries that could not be read when it was made", chosen.ErrorCount)
 	}
 	if chosen.FileCount == 0 {
-		out.warn("the snapshot holds no file")
+		out.warn("the snapshot holds no file, and a volume without files makes no backup: none is asked for")
+		p.Backup = false
 	}
 	return nil
 }

@@ -44,6 +44,11 @@ func judge(p *Params, log recovery.RestoreLog) Verdict {
 	case len(log.Errors) > 0 && !log.Counted:
 		v.Result, v.Observed = Disproved, "the mover said: "+log.Errors[0]
 		v.next = "mend that and try again"
+	case ignored(log) != "":
+		// Kopia counts a file before it writes it, so the number says nothing here.
+		// Source: kopia snapshot/restore/restore.go, copyEntryInternal.
+		v.Result, v.Observed = Disproved, "files could not be written: "+ignored(log)
+		v.next = "see its log, or take the files out without VolSync: drctl pvc extract " + p.target()
 	case log.Counted && log.FileCount != p.Snapshot.FileCount:
 		v.Result, v.Observed = Disproved, fmt.Sprintf("the mover restored %d files", log.FileCount)
 		v.next = "try again, or take the files out without VolSync: drctl pvc extract " + p.target()
@@ -57,6 +62,16 @@ func judge(p *Params, log recovery.RestoreLog) Verdict {
 		v.Result, v.Observed = Proven, fmt.Sprintf("snapshot %s, %d files restored", log.SelectedID, log.FileCount)
 	}
 	return v
+}
+
+// ignored is the line that says that Kopia went on over failures, empty for none.
+func ignored(log recovery.RestoreLog) string {
+	for _, line := range log.Errors {
+		if strings.Contains(line, "ignored ") {
+			return line
+		}
+	}
+	return ""
 }
 
 // problem is the error of a verdict that is not good.

@@ -2,6 +2,7 @@ package restore
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"github.com/drctl/drctl/internal/operation"
@@ -23,8 +24,11 @@ type Restore struct {
 	// Unfinished are the plans that are not at their end, of this computer and of the cluster; nil where
 	// nobody keeps plans.
 	Unfinished func(ctx context.Context) ([]operation.PlanView, recovery.Gaps, error)
+	// runs are the triggers of movers that this process saw at work from beginning to end: what it did not
+	// hear of them it never will.
+	runs sync.Map
 	// inFlight is how long a request of a process that was killed may still arrive; 0 means 3 s.
 	inFlight time.Duration
-	// touchEvery is the pause between two touches of a controller; 0 means 3 s.
+	// touchEvery is the pause between two touches of a controller; 0 means 2 s.
 	touchEvery time.Duration
 }

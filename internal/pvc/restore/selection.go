@@ -18,7 +18,14 @@ import (
 func moverArguments(all []recovery.Snapshot, chosen recovery.Snapshot) (restoreAsOf string, previous int, exact bool) {
 	restoreAsOf = chosen.StartTime.UTC().Format(time.RFC3339Nano)
 	complete := offsetOf(all, chosen, restoreAsOf, false)
-	return restoreAsOf, complete, complete == offsetOf(all, chosen, restoreAsOf, true)
+	exact = complete == offsetOf(all, chosen, restoreAsOf, true)
+	for _, s := range all {
+		// Of two of one moment the mover takes whichever the listing has last.
+		if s.Source == chosen.Source && s.ID != chosen.ID && s.StartTime.Equal(chosen.StartTime) {
+			exact = false
+		}
+	}
+	return restoreAsOf, complete, exact
 }
 
 // offsetOf is the chosen snapshot's place in the mover's list.

@@ -118,25 +118,34 @@ func (s proveBackupStep) Observe(ctx context.Context, run *operation.Run) (opera
 	if err != nil {
 		return operation.Observation{}, err
 	}
-	newest, err := s.newest(ctx, p.Mover.Identity)
+	all, _, err := s.Repository.Snapshots(ctx)
 	if err != nil {
 		return operation.Observation{}, err
 	}
-	// By the mover's clock, which made both; and by its word where it names the snapshot.
-	if newest.ID == "" || !newest.StartTime.After(before) {
-		return pending("the repository has no new complete snapshot of %s", p.Mover.Identity)
+	// By the mover's word where it names the snapshot: another source of the identity may make one in the
+	// same minutes. Else by the mover's clock, which made both.
+	made, err := s.madeBy(ctx, p, now)
+	if err != nil {
+		return operation.Observation{}, err
 	}
-	if made := s.madeBy(now); made != "" && made != newest.ID {
-		run.Report("the mover made snapshot %s, and %s is newer", shortID(made), shortID(newest.ID))
+	for _, snapshot := range all {
+		if snapshot.Source == p.Mover.Identity && snapshot.Complete() && (snapshot.ID == made || (made == "" && snapshot.StartTime.After(before))) {
+			return operation.Observation{State: operation.Done}, run.SetFact(ctx, factBackup, snapshot.ID)
+		}
 	}
-	return operation.Observation{State: operation.Done}, run.SetFact(ctx, factBackup, newest.ID)
+	return pending("the repository has no new complete snapshot of %s%s", p.Mover.Identity, after(", nor the mover's ", made))
 }
 
-func (r *Restore) madeBy(now *recovery.MoverRun) string {
+// madeBy is the snapshot that the mover says it made, empty where it does not say.
+func (r *Restore) madeBy(ctx context.Context, p *Params, now *recovery.MoverRun) (string, error) {
 	if now == nil {
-		return ""
+		return "", nil
 	}
-	return r.Movers.ReadBackup(now.Logs).SnapshotID
+	if id := r.Movers.ReadBackup(now.Logs).SnapshotID; id != "" {
+		return id, nil
+	}
+	lines, err := r.Movers.MoverLog(ctx, p.Namespace, now.Job)
+	return r.Movers.ReadBackup(lines).SnapshotID, err
 }
 
 // newest is the newest complete snapshot of an identity, the zero value when it has none.

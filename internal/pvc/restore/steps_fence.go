@@ -20,7 +20,8 @@ func (r *Restore) hold(run *operation.Run) (Hold, error) {
 	if err != nil {
 		return Hold{}, err
 	}
-	return p.hold(run.Plan.ID, r.Now().Add(fenceLife)), nil
+	// In place the mover writes behind it, for as long as that takes.
+	return p.hold(run.Plan.ID, r.Now().Add(fenceLife+p.mover())), nil
 }
 
 func (s fenceStep) Observe(ctx context.Context, run *operation.Run) (operation.Observation, error) {
@@ -77,7 +78,15 @@ func (s fenceStep) Renew(ctx context.Context, run *operation.Run) error {
 	if err != nil {
 		return err
 	}
-	return s.Fence.Up(ctx, hold)
+	standing, err := s.Fence.Standing(ctx, hold)
+	if err != nil {
+		return err
+	}
+	if standing {
+		return s.Fence.Up(ctx, hold)
+	}
+	// It expired, or somebody took it down: what is put up anew is proven anew.
+	return s.Apply(ctx, run)
 }
 
 // liftStep takes the fence down.

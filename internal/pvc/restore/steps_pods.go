@@ -2,6 +2,7 @@ package restore
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -28,7 +29,12 @@ func (s stopStep) Observe(ctx context.Context, run *operation.Run) (operation.Ob
 		return operation.Observation{}, err
 	}
 	left := p.strangers(run.Plan.ID, pods)
-	return doneWhen(len(left) == 0, nil, "%s", describePods(left))
+	if len(left) > 0 || p.Mode != InPlace {
+		return doneWhen(len(left) == 0, nil, "%s", describePods(left))
+	}
+	// A mover reads a copy of the volume, and would back up half of each.
+	running, err := s.Movers.Running(ctx, p.Namespace, p.Name)
+	return doneWhen(len(running) == 0, err, "ReplicationSource %s is backing it up right now", strings.Join(running, ", "))
 }
 
 func (s stopStep) Apply(ctx context.Context, run *operation.Run) error {
@@ -60,6 +66,26 @@ func (s stopStep) Apply(ctx context.Context, run *operation.Run) error {
 		}
 	}
 	return nil
+}
+
+// Renew stops Pods that came back while nobody was at it: a fence that expired let them in, and the claim
+// would be deleted, or written into, while they use it.
+func (s stopStep) Renew(ctx context.Context, run *operation.Run) error {
+	if run.Started(stepCreate) || run.Started(stepLift) {
+		return nil
+	}
+	if err := s.Apply(ctx, run); err != nil {
+		return err
+	}
+	for {
+		seen, err := s.Observe(ctx, run)
+		if err != nil || seen.State == operation.Done {
+			return err
+		}
+		if err := pause(ctx, s.between()); err != nil {
+			return fmt.Errorf("%s: %w", seen.Why, err)
+		}
+	}
 }
 
 // Undo leaves it to the fence's undo, which comes behind it: before, no Pod can come back.
@@ -121,12 +147,8 @@ func (r *Restore) wake(ctx context.Context, run *operation.Run) error {
 	if err != nil {
 		return err
 	}
-	every := r.touchEvery
-	if every == 0 {
-		every = 2 * time.Second
-	}
 	for range rounds {
-		if err := pause(ctx, every); err != nil {
+		if err := pause(ctx, r.between()); err != nil {
 			return err
 		}
 		pods, err := r.Cluster.Pods(ctx, p.Namespace, p.Name)
@@ -138,12 +160,26 @@ func (r *Restore) wake(ctx context.Context, run *operation.Run) error {
 			return nil
 		}
 		for _, controller := range absent {
-			if err := r.Cluster.Touch(ctx, p.Namespace, controller, run.Plan.ID); err != nil {
+			err := r.Cluster.Touch(ctx, p.Namespace, controller, run.Plan.ID)
+			if errors.Is(err, recovery.ErrNotFound) || errors.Is(err, recovery.ErrUnsupported) {
+				// It tries again by itself, or is gone: whether its Pods come back is waited for anyway.
+				run.Report("%s %s is not touched: %v", controller.Kind, controller.Name, err)
+				continue
+			}
+			if err != nil {
 				return err
 			}
 		}
 	}
 	return nil
+}
+
+// between is the pause between two looks at Pods, or touches of their controllers.
+func (r *Restore) between() time.Duration {
+	if r.touchEvery == 0 {
+		return 2 * time.Second
+	}
+	return r.touchEvery
 }
 
 // absentControllers are those that had Pods at work and have fewer now.

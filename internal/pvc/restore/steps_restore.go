@@ -141,7 +141,7 @@ func (s proveStep) Observe(ctx context.Context, run *operation.Run) (operation.O
 	if err != nil {
 		return operation.Observation{}, err
 	}
-	if !heard {
+	if _, listened := s.runs.Load(now.Trigger); !heard && !listened {
 		return pending("nobody heard what the mover said")
 	}
 	verdict := judge(p, log)
@@ -181,7 +181,14 @@ func (s proveStep) Apply(ctx context.Context, run *operation.Run) error {
 	if err != nil || now == nil {
 		return err
 	}
-	return s.Movers.Rerun(ctx, p.Namespace, run.Plan.ID, run.Plan.ID, nextTrigger(run.Plan.ID, now.Trigger))
+	if now.Completed != now.Trigger {
+		// It is at work, and is listened to; a trigger that is changed meanwhile would be swallowed.
+		s.runs.Store(now.Trigger, true)
+		return nil
+	}
+	trigger := nextTrigger(run.Plan.ID, now.Trigger)
+	s.runs.Store(trigger, true)
+	return s.Movers.Rerun(ctx, p.Namespace, run.Plan.ID, run.Plan.ID, trigger)
 }
 
 // nextTrigger counts the runs: ID, ID-2, ID-3.

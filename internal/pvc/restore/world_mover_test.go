@@ -4,12 +4,17 @@ import (
 	"context"
 	"encoding/json"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/drctl/drctl/internal/recovery"
 )
 
-type fakeMovers struct{ *world }
+// fakeMovers hears, as one process does, what Pods say while it is there.
+type fakeMovers struct {
+	*world
+	heard map[string]bool
+}
 
 // passMovers has VolSync work.
 func (w *world) passMovers() {
@@ -83,9 +88,9 @@ func (w *world) restore(m *mover) {
 	}
 	v := w.Volumes[claim.Volume]
 	switch {
-	case !d.Exact:
+	case !d.Exact && !strings.HasPrefix(v.Data, m.Data+" over "):
 		v.Data = m.Data + " over " + v.Data
-	default:
+	case d.Exact:
 		v.Data = m.Data
 	}
 }
@@ -162,6 +167,7 @@ func (m fakeMovers) look(ctx context.Context, call, key string) (found *recovery
 		if there := m.world.Movers[key]; there != nil {
 			same := there.MoverRun
 			found = &same
+			m.heard[there.Job+there.UID] = m.heard[there.Job+there.UID] || there.Completed != there.Trigger
 		}
 		return nil
 	})
@@ -177,6 +183,18 @@ func (m fakeMovers) DestinationNow(ctx context.Context, namespace, name string) 
 
 func (m fakeMovers) Source(ctx context.Context, namespace, name string) (*recovery.MoverRun, error) {
 	return m.look(ctx, "source", "source "+namespace+"/"+name)
+}
+
+func (m fakeMovers) Rerun(ctx context.Context, namespace, name, planID, trigger string) error {
+	return m.do(ctx, "rerun", func() error {
+		there := m.world.Movers["destination "+namespace+"/"+name]
+		if there == nil || there.PlanID != planID {
+			return recovery.ErrNotFound
+		}
+		there.Trigger, there.looks, there.UID = trigger, 0, m.uid("run")
+		m.heard[there.Job+there.UID] = true
+		return nil
+	})
 }
 
 func (m fakeMovers) Remove(ctx context.Context, namespace, name, planID string) error {
@@ -206,7 +224,7 @@ func (m fakeMovers) Running(context.Context, string, string) ([]string, error) {
 func (m fakeMovers) MoverLog(ctx context.Context, _, job string) (lines string, err error) {
 	return lines, m.do(ctx, "mover-log", func() error {
 		for _, there := range m.world.Movers {
-			if there.Job == job && !m.silent {
+			if there.Job == job && !m.silent && m.heard[there.Job+there.UID] {
 				lines = there.told
 			}
 		}

@@ -274,7 +274,7 @@ func (p *pod) by() string {
 // use is a new process in this world.
 func (w *world) use() *Restore {
 	return &Restore{
-		Cluster: fakeCluster{w}, Movers: fakeMovers{w}, Repository: fakeRepository{w}, Inventory: fakeInventory{w}, Fence: fakeFence{w}, Argo: fakeArgo{w},
+		Cluster: fakeCluster{w}, Movers: fakeMovers{w, map[string]bool{}}, Repository: fakeRepository{w}, Inventory: fakeInventory{w}, Fence: fakeFence{w}, Argo: fakeArgo{w},
 		Tree: fakeTree{w}, Now: func() time.Time { return noon }, inFlight: 6 * time.Millisecond, touchEvery: time.Microsecond,
 		Unfinished: func(context.Context) ([]operation.PlanView, recovery.Gaps, error) { return w.unfinished, w.gaps, nil },
 	}
