@@ -65,10 +65,9 @@ func hostOf(t *testing.T, config *rest.Config) string {
 	return address.Host
 }
 
-// TestTwoAPIServers: what is proven through a load balancer holds on both servers behind it, and they
-// learn of the fence at different times.
-func TestTwoAPIServers(t *testing.T) {
-	c := newCluster(t)
+// twoServers are clients of each API server and of the balancer before them.
+func twoServers(t *testing.T, c *cluster) ([2]*kube.Client, *kube.Client, *balancer) {
+	t.Helper()
 	second, err := c.SecondAPIServer(t.Context())
 	require.NoError(t, err)
 	var servers [2]*kube.Client
@@ -81,6 +80,14 @@ func TestTwoAPIServers(t *testing.T) {
 	config.Host = front.address
 	balanced, err := kube.New(kube.Options{REST: config})
 	require.NoError(t, err)
+	return servers, balanced, front
+}
+
+// TestTwoAPIServers: what is proven through a load balancer holds on both servers behind it, and they
+// learn of the fence at different times.
+func TestTwoAPIServers(t *testing.T) {
+	c := newCluster(t)
+	servers, balanced, front := twoServers(t, c)
 
 	for _, name := range []string{"one", "two", "three"} {
 		spec := databaseSpec("plan-two-servers-"+name, name)
