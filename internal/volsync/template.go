@@ -33,7 +33,7 @@ type Template struct {
 	Kopia map[string]any
 	// SourceName is the ReplicationSource that it was taken from, empty for none.
 	SourceName string
-	// SnapshotClass is the VolumeSnapshotClass that it names.
+	// SnapshotClass is the VolumeSnapshotClass that it names, empty for the cluster's default one.
 	SnapshotClass string
 	Paused        bool
 	Schedule      string
@@ -118,7 +118,7 @@ func (t Template) from(object *unstructured.Unstructured, source bool) (Template
 			Why:  "spec.kopia.repository names no Secret", Next: "correct it", Err: recovery.ErrDamaged,
 		}
 	}
-	t.Secret, t.SnapshotClass = text("repository"), firstOf(text("volumeSnapshotClassName"), t.SnapshotClass)
+	t.Secret, t.SnapshotClass = text("repository"), text("volumeSnapshotClassName")
 	if source {
 		overrides := Overrides{Username: text("username"), Hostname: text("hostname"), SourcePath: text("sourcePathOverride")}
 		t.Identity, t.SourceName = Identity(object.GetNamespace(), object.GetName(), overrides), object.GetName()
@@ -127,6 +127,7 @@ func (t Template) from(object *unstructured.Unstructured, source bool) (Template
 		t.Kopia = block
 	} else {
 		t.Kopia = maps.Clone(t.Kopia)
+		delete(t.Kopia, "volumeSnapshotClassName")
 		maps.Copy(t.Kopia, pick(block, sharedFields()))
 	}
 	for _, own := range []string{"repository", "username", "hostname", "sourcePathOverride"} {
