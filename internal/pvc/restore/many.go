@@ -68,6 +68,14 @@ type Refusal struct {
 // wave, then the size, the small ones first: what others need is there early.
 func (m *Many) PrepareMany(ctx context.Context, wanted []Options, progress func(done, all int)) ([]*Prepared, []Refusal, error) {
 	const atOnce = 16
+	// A claim that is named twice is one claim: two plans would undo each other's work.
+	named := map[string]bool{}
+	wanted = slices.DeleteFunc(slices.Clone(wanted), func(o Options) bool {
+		key := o.Namespace + "/" + o.Name
+		again := named[key]
+		named[key] = true
+		return again
+	})
 	results := make([]*Prepared, len(wanted))
 	failures := make([]error, len(wanted))
 	var group sync.WaitGroup

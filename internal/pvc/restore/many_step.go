@@ -22,20 +22,17 @@ func (s manyStep) Observe(_ context.Context, run *operation.Run) (operation.Obse
 	if err != nil {
 		return operation.Observation{}, err
 	}
-	left := 0
-	for _, child := range p.Children {
-		if _, refused := run.Fact(factRefused + child.Target()); refused {
-			continue
-		}
+	open := 0
+	for _, child := range left(run, p) {
 		ended, err := s.ended(child)
 		if err != nil {
 			return operation.Observation{}, err
 		}
 		if !ended {
-			left++
+			open++
 		}
 	}
-	return doneWhen(left == 0, nil, "%d of %d claims are not done", left, len(p.Children))
+	return doneWhen(open == 0, nil, "%d of %d claims are not done", open, len(p.Children))
 }
 
 // ended reports whether a claim's plan is at its end, whichever.
@@ -59,10 +56,7 @@ func (s manyStep) Apply(ctx context.Context, run *operation.Run) error {
 	var mu sync.Mutex
 	var unfinished []string
 	places := make(chan struct{}, max(1, p.Parallel))
-	for _, child := range p.Children {
-		if _, refused := run.Fact(factRefused + child.Target()); refused {
-			continue
-		}
+	for _, child := range left(run, p) {
 		group.Go(func() {
 			select {
 			case <-ctx.Done():
@@ -75,7 +69,7 @@ func (s manyStep) Apply(ctx context.Context, run *operation.Run) error {
 			defer mu.Unlock()
 			switch {
 			case err == nil:
-			case errors.Is(err, operation.ErrUnfinished), ctx.Err() != nil:
+			case ctx.Err() != nil, s.unfinished(child, err):
 				unfinished = append(unfinished, child.Target())
 			default:
 				if factErr := run.SetFact(ctx, factRefused+child.Target(), err.Error()); factErr != nil {
@@ -96,6 +90,29 @@ func (s manyStep) Apply(ctx context.Context, run *operation.Run) error {
 		What: fmt.Sprintf("%d of %d claims are not done", len(unfinished), len(p.Children)), Why: strings.Join(unfinished, ", "),
 		Next: "see each of them: drctl plans", Err: operation.ErrUnfinished,
 	}
+}
+
+// left are the claims that were not refused. They are found before any is begun: facts are for one at a time.
+func left(run *operation.Run, p *ManyParams) []Child {
+	var children []Child
+	for _, child := range p.Children {
+		if _, refused := run.Fact(factRefused + child.Target()); !refused {
+			children = append(children, child)
+		}
+	}
+	return children
+}
+
+// unfinished tells a claim that is to be gone on with from one that is refused for good: its plan is not at
+// its end, somebody else is at it, or what stood in the way passes by itself.
+func (s manyStep) unfinished(child Child, cause error) bool {
+	for _, passing := range []error{operation.ErrUnfinished, operation.ErrBusy, operation.ErrLockLost, recovery.ErrUnreachable} {
+		if errors.Is(cause, passing) {
+			return true
+		}
+	}
+	view, err := s.Plans.View(child.Plan)
+	return !errors.Is(err, recovery.ErrNotFound) && (err != nil || view.Unfinished())
 }
 
 // one begins a claim's plan, or goes on with it.

@@ -63,8 +63,9 @@ func (r *Restore) refuseUnfinished(ctx context.Context, _ Options, out *Prepared
 	}
 	out.gaps(gaps)
 	for _, view := range views {
-		// Another cluster may have a claim of the same name.
-		if view.Target != out.Params.target() || (view.ClusterUID != out.Identity.ClusterUID && view.ClusterUID != "") {
+		// Another cluster may have a claim of the same name; a plan of plans is that of one claim, too, while
+		// it makes that one's own.
+		if view.Operation == ManyOperation || view.Target != out.Params.target() || (view.ClusterUID != out.Identity.ClusterUID && view.ClusterUID != "") {
 			continue
 		}
 		return &recovery.Problem{
