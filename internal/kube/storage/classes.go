@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"maps"
 	"slices"
 
 	storagev1 "k8s.io/api/storage/v1"
@@ -19,36 +20,45 @@ const (
 	defaultSnapshotClass = "snapshot.storage.kubernetes.io/is-default-class"
 )
 
+// storageClasses are all of them, and the name of the default one.
+type storageClasses struct {
+	byName   map[string]recovery.StorageClass
+	standard string
+}
+
 // Classes are the storage classes by name, with the name of the default one: of several the newest, as the
 // API server decides. A class has a VolumeSnapshotClass when there is one of the same driver, the default
-// one before others.
+// one before others. The answer may be half a minute old.
 func (a *API) Classes(ctx context.Context) (map[string]recovery.StorageClass, string, error) {
+	found, err := a.classes.get(ctx, a.readClasses)
+	return maps.Clone(found.byName), found.standard, err
+}
+
+func (a *API) readClasses(ctx context.Context) (storageClasses, error) {
+	found := storageClasses{byName: map[string]recovery.StorageClass{}}
 	items, err := a.client.ListWhere(ctx, gvr{Group: "storage.k8s.io", Version: "v1", Resource: "storageclasses"}, "", "")
 	if err != nil {
-		return nil, "", err
+		return found, err
 	}
 	snapshotClasses, err := a.snapshotClasses(ctx)
 	if err != nil {
-		return nil, "", err
+		return found, err
 	}
-	byName, standard := map[string]recovery.StorageClass{}, (*storagev1.StorageClass)(nil)
+	var standard *storagev1.StorageClass
 	for i := range items {
 		class := &storagev1.StorageClass{}
 		if err := read(&items[i], class); err != nil {
-			return nil, "", err
+			return found, err
 		}
-		byName[class.Name] = recovery.StorageClass{
+		found.byName[class.Name] = recovery.StorageClass{
 			Name: class.Name, Provisioner: class.Provisioner, SnapshotClass: snapshotClasses[class.Provisioner],
 			WaitsForConsumer: class.VolumeBindingMode != nil && *class.VolumeBindingMode == storagev1.VolumeBindingWaitForFirstConsumer,
 		}
 		if class.Annotations[defaultClass] == "true" && (standard == nil || standard.CreationTimestamp.Before(&class.CreationTimestamp)) {
-			standard = class
+			standard, found.standard = class, class.Name
 		}
 	}
-	if standard == nil {
-		return byName, "", nil
-	}
-	return byName, standard.Name, nil
+	return found, nil
 }
 
 // snapshotClasses are the VolumeSnapshotClasses by driver.

@@ -9,8 +9,13 @@ import (
 	"github.com/drctl/drctl/internal/recovery"
 )
 
-// Requirements names what VolSync and Kopia need and the cluster does not have, empty when all is there.
+// Requirements names what VolSync and Kopia need and the cluster does not have, empty when all is there. The
+// answer may be half a minute old.
 func (a *API) Requirements(ctx context.Context) ([]string, error) {
+	return a.requirements.get(ctx, a.readRequirements)
+}
+
+func (a *API) readRequirements(ctx context.Context) ([]string, error) {
 	missing := []string{}
 	for _, kind := range []string{"replicationdestinations", "replicationsources"} {
 		problem, err := a.kopiaKind(ctx, kind+"."+volsyncKind(kind).Group)

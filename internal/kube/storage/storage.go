@@ -32,6 +32,9 @@ type API struct {
 
 	mu    sync.Mutex
 	nodes map[string]nodeState
+
+	classes      remembered[storageClasses]
+	requirements remembered[[]string]
 }
 
 // nodeState is what was last seen of a node.
