@@ -15,12 +15,12 @@ import (
 )
 
 var (
-	configMaps = schema.GroupVersionResource{Version: "v1", Resource: "configmaps"}
-	databases  = schema.GroupVersionResource{Group: "test.drctl.dev", Version: "v1", Resource: "databases"}
-	namespaces = schema.GroupVersionResource{Version: "v1", Resource: "namespaces"}
-	crds       = schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"}
-	policies   = schema.GroupVersionResource{Group: "admissionregistration.k8s.io", Version: "v1", Resource: "validatingadmissionpolicies"}
-	bindings   = schema.GroupVersionResource{Group: "admissionregistration.k8s.io", Version: "v1", Resource: "validatingadmissionpolicybindings"}
+	configMaps  = schema.GroupVersionResource{Version: "v1", Resource: "configmaps"}
+	databases   = schema.GroupVersionResource{Group: "test.drctl.dev", Version: "v1", Resource: "databases"}
+	namespaces  = schema.GroupVersionResource{Version: "v1", Resource: "namespaces"}
+	definitions = schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"}
+	policies    = schema.GroupVersionResource{Group: "admissionregistration.k8s.io", Version: "v1", Resource: "validatingadmissionpolicies"}
+	bindings    = schema.GroupVersionResource{Group: "admissionregistration.k8s.io", Version: "v1", Resource: "validatingadmissionpolicybindings"}
 )
 
 // within bounds what the API server needs a moment for; it is far above what was ever seen.
@@ -44,7 +44,7 @@ func newCluster(t *testing.T) *cluster {
 			"apiVersion": "v1", "kind": "Namespace", "metadata": map[string]any{"name": name},
 		}})
 	}
-	c.create(t, crds, definition())
+	c.create(t, definitions, definition())
 	require.Eventually(t, func() bool {
 		served, err := api.Served(t.Context(), databases)
 		if err != nil || !served {
