@@ -17,7 +17,7 @@ import (
 )
 
 // Part names a program that a nested module below internal/lab/parts builds. The value is the
-// module's folder.
+// module's folder, unless the module builds several.
 type Part string
 
 // The parts that can be built.
@@ -26,7 +26,14 @@ const (
 	MinIOServer  Part = "minio"
 	KopiaCLI     Part = "kopia"
 	CNPGManager  Part = "cnpg"
+
+	KyvernoAdmission  Part = "kyverno-admission"
+	KyvernoBackground Part = "kyverno-background"
 )
+
+// kyvernoModule is the folder that both of Kyverno's programs are built from. They are two because
+// neither can be imported; what they share is compiled once.
+const kyvernoModule = "kyverno"
 
 // kubernetesVersion is what the control plane calls itself: without it the server reports a version
 // that Helm and kubectl cannot parse. It follows parts/controlplane/go.mod.
@@ -41,6 +48,8 @@ type recipe struct {
 	ldflags     string
 	// cold is how long a build from nothing took on two cores, for the operator who waits.
 	cold time.Duration
+	// module is the nested module's folder.
+	module string
 }
 
 func recipeOf(part Part) (recipe, error) {
@@ -48,19 +57,25 @@ func recipeOf(part Part) (recipe, error) {
 	case ControlPlane:
 		version := "k8s.io/component-base/version."
 		return recipe{".", "-s -w -X " + version + "gitVersion=" + kubernetesVersion + " -X " + version + "gitMajor=" + kubernetesMajor +
-			" -X " + version + "gitMinor=" + kubernetesMinor, 8 * time.Minute}, nil
+			" -X " + version + "gitMinor=" + kubernetesMinor, 8 * time.Minute, string(part)}, nil
 	case MinIOServer:
-		return recipe{"github.com/minio/minio", "-s -w", 4 * time.Minute}, nil
+		return recipe{"github.com/minio/minio", "-s -w", 4 * time.Minute, string(part)}, nil
 	case KopiaCLI:
-		return recipe{"github.com/kopia/kopia", "-s -w", 3 * time.Minute}, nil
+		return recipe{"github.com/kopia/kopia", "-s -w", 3 * time.Minute, string(part)}, nil
 	case CNPGManager:
-		return recipe{"github.com/cloudnative-pg/cloudnative-pg/cmd/manager", "-s -w", 3 * time.Minute}, nil
+		return recipe{"github.com/cloudnative-pg/cloudnative-pg/cmd/manager", "-s -w", 3 * time.Minute, string(part)}, nil
+	case KyvernoAdmission:
+		return recipe{"github.com/kyverno/kyverno/cmd/kyverno", "-s -w", 8 * time.Minute, kyvernoModule}, nil
+	case KyvernoBackground:
+		return recipe{"github.com/kyverno/kyverno/cmd/background-controller", "-s -w", time.Minute, kyvernoModule}, nil
 	}
 	return recipe{}, fmt.Errorf("lab: no part is called %q", part)
 }
 
 // Parts lists every part, the slowest to build first.
-func Parts() []Part { return []Part{ControlPlane, MinIOServer, KopiaCLI, CNPGManager} }
+func Parts() []Part {
+	return []Part{ControlPlane, KyvernoAdmission, KyvernoBackground, MinIOServer, KopiaCLI, CNPGManager}
+}
 
 // Build gives the path of the part's program. It is built when there is none for the present content
 // of its module and this Go version; a second process that wants the same part waits for the first.
@@ -74,7 +89,7 @@ func Build(ctx context.Context, part Part, logf func(string, ...any)) (string, e
 	if err != nil {
 		return "", err
 	}
-	source := filepath.Join(root, "internal", "lab", "parts", string(part))
+	source := filepath.Join(root, "internal", "lab", "parts", how.module)
 	key, err := contentKey(source, how)
 	if err != nil {
 		return "", fmt.Errorf("lab: key of part %s: %w", part, err)
