@@ -44,8 +44,8 @@ type proof struct {
 	api    *kube.Client
 	spec   Spec
 	sample *unstructured.Unstructured
-	// asker is the context of whoever asked for the proof.
-	asker context.Context //nolint:containedctx // The proof is led by another goroutine than the one that asks.
+	// asker is the context of whoever asked for the proof, which another goroutine leads.
+	asker context.Context
 	// proven is closed when it is.
 	proven chan struct{}
 
