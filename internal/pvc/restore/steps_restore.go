@@ -3,6 +3,7 @@ package restore
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -48,9 +49,39 @@ func (s destinationStep) Undo(ctx context.Context, run *operation.Run) error {
 	return s.Movers.Remove(ctx, p.Namespace, run.Plan.ID, run.Plan.ID)
 }
 
-// Leave removes it with a plan that is given up: a mover that is still at work would go on writing.
+// Leave removes it with a plan that is given up: a mover that is still at work would go on writing, so its
+// Pod is waited for, before the fence falls. A claim that is not populated yet keeps its source.
 func (s destinationStep) Leave(ctx context.Context, run *operation.Run) error {
-	return s.Undo(ctx, run)
+	p, err := ParamsOf(run.Plan)
+	if err != nil {
+		return err
+	}
+	if p.Mode != InPlace {
+		live, err := s.Cluster.Claim(ctx, p.Namespace, p.claim())
+		if err != nil {
+			return err
+		}
+		if live != nil && live.Source == run.Plan.ID && live.Volume == "" {
+			run.Report("ReplicationDestination %s/%s and its Secret stay: claim %s is still to be populated from it", p.Namespace, run.Plan.ID, p)
+			return nil
+		}
+		return s.Undo(ctx, run)
+	}
+	if err := s.Undo(ctx, run); err != nil {
+		return err
+	}
+	for {
+		pods, err := s.Cluster.Pods(ctx, p.Namespace, p.Name)
+		if err != nil {
+			return err
+		}
+		if !slices.ContainsFunc(pods, func(pod recovery.MountingPod) bool { return pod.Job == moverJob(run.Plan.ID) }) {
+			return nil
+		}
+		if err := pause(ctx, s.between()); err != nil {
+			return fmt.Errorf("%s: %w", describePods(pods), err)
+		}
+	}
 }
 
 // Happened tells abort whether a mover may have been asked to write into the volume.
