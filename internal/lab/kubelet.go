@@ -26,13 +26,17 @@ const NodeName = "lab-node"
 // NodeOptions say what the node runs.
 type NodeOptions struct {
 	// Manager is CloudNativePG's program, which its Pods run: as the operator's image has it at /manager.
+	// Empty where no databases run; then neither PostgreSQL nor Barman is needed.
 	Manager string
+	// Mover is the folder that VolSync's movers have at /mover-kopia, as their image has it: see MoverImage.
+	// Empty where none run.
+	Mover string
 	// Scheduled leaves it to kube-scheduler to choose a node. Without it the node takes every Pod.
 	Scheduled bool
 }
 
-// Node stands for a kubelet and its container runtime. The Pods of CloudNativePG really run: their own
-// commands, with the machine's PostgreSQL and Barman for an image, in namespaces of their own, with their
+// Node stands for a kubelet and its container runtime. The Pods of CloudNativePG and VolSync's movers really
+// run: their own commands, with the machine's programs for an image, in namespaces of their own, with their
 // volumes mounted, their ServiceAccount's token, their probes, exec and logs. Every other Pod is merely
 // said to run, or to have succeeded if a Job owns it.
 type Node struct {
@@ -58,9 +62,12 @@ func (s *Stack) Node(ctx context.Context, k *Kubernetes, p *Provisioner, o NodeO
 	if err := needsNode(); err != nil {
 		return nil, err
 	}
-	account, err := findPostgres()
-	if err != nil {
-		return nil, err
+	account := &postgresAccount{}
+	if o.Manager != "" {
+		var err error
+		if account, err = findPostgres(); err != nil {
+			return nil, err
+		}
 	}
 	client, err := kubernetes.NewForConfig(k.RESTConfig())
 	if err != nil {

@@ -6,16 +6,16 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"syscall"
 	"time"
 )
 
 // containerScript makes the root folder that a container sees, in a mount namespace of its own: the
 // machine's programs (they stand for the image), a /proc, an /etc that can be added to, and the volumes.
-// Arguments: the root folder, uid, gid, then SOURCE TARGET pairs up to "--", then the command.
+// Arguments: the root folder, setpriv's options for who it runs as, then SOURCE TARGET pairs up to "--",
+// then the command.
 const containerScript = `set -eu
-root=$1 uid=$2 gid=$3; shift 3
+root=$1 identity=$2; shift 2
 mount --make-rprivate /
 mount -t tmpfs -o mode=0755 none "$root"
 cd "$root"
@@ -36,7 +36,7 @@ while [ "$1" != -- ]; do
   shift 2
 done
 shift
-exec chroot "$root" setpriv --pdeathsig KILL --reuid "$uid" --regid "$gid" --clear-groups --no-new-privs -- "$@"
+exec chroot "$root" setpriv --pdeathsig KILL $identity --no-new-privs -- "$@"
 `
 
 // containerMount shows a file or folder of this machine in a container.
@@ -47,9 +47,11 @@ type container struct {
 	name     string
 	dir      string
 	uid, gid int
-	mounts   []containerMount
-	command  []string
-	env      []string
+	// setpriv are further options of that program: groups, capabilities.
+	setpriv string
+	mounts  []containerMount
+	command []string
+	env     []string
 
 	cmd     *exec.Cmd
 	ended   chan struct{}
@@ -68,7 +70,8 @@ func (c *container) start(s *sandbox) error {
 		return fmt.Errorf("lab: log of container %s: %w", c.name, err)
 	}
 	defer func() { _ = log.Close() }()
-	args := []string{"-c", containerScript, "container", root, strconv.Itoa(c.uid), strconv.Itoa(c.gid)}
+	identity := fmt.Sprintf("--reuid %d --regid %d %s", c.uid, c.gid, c.setpriv)
+	args := []string{"-c", containerScript, "container", root, identity}
 	for _, mount := range c.mounts {
 		args = append(args, mount.source, mount.target)
 	}

@@ -63,7 +63,7 @@ func (r *podRunner) forget() { r.once[1].Do(func() { close(r.vanished) }) }
 func (r *podRunner) run(ctx context.Context) {
 	defer r.clean()
 	work := r.pretend
-	if isReal(r.pod) {
+	if r.isReal() {
 		work = r.runContainers
 	}
 	if err := work(ctx); err != nil && !errors.Is(err, errEnding) && ctx.Err() == nil {
@@ -76,10 +76,19 @@ func (r *podRunner) run(ctx context.Context) {
 	}
 }
 
-// isReal tells the Pods that are run from those that are merely said to: CloudNativePG's own programs.
-func isReal(pod *corev1.Pod) bool {
-	return pod.Labels["cnpg.io/cluster"] != "" && len(pod.Spec.Containers[0].Command) > 0 &&
-		pod.Spec.Containers[0].Command[0] == managerInPod
+// isReal tells the Pods that are run from those that are merely said to: CloudNativePG's own programs, and
+// VolSync's movers where the node has their image.
+func (r *podRunner) isReal() bool {
+	command := r.pod.Spec.Containers[0].Command
+	switch {
+	case len(command) == 0:
+		return false
+	case command[0] == managerInPod:
+		return r.pod.Labels["cnpg.io/cluster"] != "" && r.node.options.Manager != ""
+	case command[0] == moverInPod:
+		return r.pod.Labels[createdByLabel] == volsyncCreator && r.node.options.Mover != ""
+	}
+	return false
 }
 
 // managerInPod is where CloudNativePG's first container puts its program for the others.

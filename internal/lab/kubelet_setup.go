@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -58,10 +59,18 @@ func (r *podRunner) volume(ctx context.Context, volume *corev1.Volume) (string, 
 			return "", err
 		}
 		folder := r.node.provisioner.Folder(claim.Spec.VolumeName)
-		_, err = os.Stat(folder)
-		return folder, err
+		if _, err := os.Stat(folder); err != nil {
+			return "", err
+		}
+		return folder, r.giveToGroup(folder)
 	case volume.EmptyDir != nil:
-		return r.files("empty-"+volume.Name, nil)
+		folder, err := r.files("empty-"+volume.Name, nil)
+		if err != nil {
+			return "", err
+		}
+		return folder, os.Chmod(folder, 0o777)
+	case volume.NFS != nil:
+		return localExport(volume.NFS)
 	case volume.Secret != nil:
 		secret, err := r.node.client.CoreV1().Secrets(r.pod.Namespace).Get(ctx, volume.Secret.SecretName, metav1.GetOptions{})
 		if err != nil {
@@ -181,12 +190,12 @@ func (r *podRunner) variable(ctx context.Context, variable *corev1.EnvVar) (stri
 	return "", missingReference("variable", variable.Name, fmt.Errorf("the lab's node does not know this source: %v", from))
 }
 
-// newContainer puts a container together. It runs as the machine's account for PostgreSQL, whatever
-// number the image has for it.
+// newContainer puts a container together. CloudNativePG's run as the machine's account for PostgreSQL,
+// whatever number the image has for it; a mover as its Pod says.
 func (r *podRunner) newContainer(setup podSetup, spec *corev1.Container) (*container, error) {
 	c := &container{
 		name: spec.Name, dir: r.dir, env: setup.env[spec.Name], command: append(append([]string{}, spec.Command...), spec.Args...),
-		mounts: []containerMount{{setup.account, accountFolder}},
+		mounts: []containerMount{{setup.account, accountFolder}}, setpriv: "--clear-groups",
 	}
 	if credential := r.node.account.credential; credential != nil {
 		c.uid, c.gid = int(credential.Uid), int(credential.Gid)
@@ -194,7 +203,10 @@ func (r *podRunner) newContainer(setup podSetup, spec *corev1.Container) (*conta
 	if len(c.command) == 0 {
 		return nil, fmt.Errorf("lab: container %s has no command, and the lab has no images", spec.Name)
 	}
-	if !strings.HasPrefix(c.command[0], managerInPod) {
+	switch {
+	case c.command[0] == moverInPod:
+		r.runAsMover(c, spec)
+	case !strings.HasPrefix(c.command[0], managerInPod):
 		c.mounts = append(c.mounts, containerMount{r.node.options.Manager, "/manager"})
 	}
 	for _, mount := range spec.VolumeMounts {
@@ -204,5 +216,7 @@ func (r *podRunner) newContainer(setup podSetup, spec *corev1.Container) (*conta
 		}
 		c.mounts = append(c.mounts, containerMount{filepath.Join(source, mount.SubPath), mount.MountPath})
 	}
+	// A folder before what is mounted into it, as container runtimes have it.
+	slices.SortStableFunc(c.mounts, func(a, b containerMount) int { return strings.Compare(a.target, b.target) })
 	return c, nil
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -34,16 +35,22 @@ const provisionerResync = 2 * time.Second
 
 // Provisioner makes volumes for claims of the platform's storage class: a folder that stands for the
 // volume, and the PersistentVolume. It keeps what a CSI driver keeps: the data of a volume with reclaim
-// policy Delete are gone once its claim is, those of one with Retain stay.
+// policy Delete are gone once its claim is, those of one with Retain stay. A claim from a VolumeSnapshot or
+// another claim begins as its copy; one from anything else is left to that kind's populator.
 // Source: kubernetes-csi/external-provisioner, sig-storage-lib-external-provisioner.
 type Provisioner struct {
-	dir     string
-	account *postgresAccount
+	dir string
+	// own gives a new, empty volume to whoever is to write into it.
+	own     func(folder string) error
 	logf    func(string, ...any)
 	client  kubernetes.Interface
 	claims  corelisters.PersistentVolumeClaimLister
 	volumes corelisters.PersistentVolumeLister
 	classes storagelisters.StorageClassLister
+
+	mu sync.Mutex
+	// snapshot gives the folder of a VolumeSnapshot that is ready, nil while there is no Snapshotter.
+	snapshot func(namespace, name string) (folder string, err error)
 }
 
 // ProvisionedVolume is a volume and the folder that stands for it.
@@ -57,12 +64,28 @@ type ProvisionedVolume struct {
 	ReclaimPolicy   corev1.PersistentVolumeReclaimPolicy
 }
 
-// Provisioner starts a provisioner for the platform's storage class. It runs until Close.
+// Provisioner starts a provisioner for storage classes of the platform's driver. It runs until Close. Its
+// volumes belong to the account that runs the lab's databases.
 func (s *Stack) Provisioner(ctx context.Context, k *Kubernetes) (*Provisioner, error) {
 	account, err := findPostgres()
 	if err != nil {
 		return nil, err
 	}
+	return s.provisioner(ctx, k, func(folder string) error {
+		if err := os.Chmod(folder, 0o770); err != nil {
+			return err
+		}
+		return account.own(folder)
+	})
+}
+
+// RootProvisioner is a Provisioner whose volumes belong to root, as those of a new file system do. It needs no
+// databases.
+func (s *Stack) RootProvisioner(ctx context.Context, k *Kubernetes) (*Provisioner, error) {
+	return s.provisioner(ctx, k, func(folder string) error { return os.Chmod(folder, 0o755) })
+}
+
+func (s *Stack) provisioner(ctx context.Context, k *Kubernetes, own func(string) error) (*Provisioner, error) {
 	dir, err := s.Dir(fmt.Sprintf("volumes-%d", k.port))
 	if err != nil {
 		return nil, err
@@ -73,7 +96,7 @@ func (s *Stack) Provisioner(ctx context.Context, k *Kubernetes) (*Provisioner, e
 	}
 	factory := informers.NewSharedInformerFactory(client, 0)
 	p := &Provisioner{
-		dir: dir, account: account, logf: s.logf, client: client,
+		dir: dir, own: own, logf: s.logf, client: client,
 		claims:  factory.Core().V1().PersistentVolumeClaims().Lister(),
 		volumes: factory.Core().V1().PersistentVolumes().Lister(),
 		classes: factory.Storage().V1().StorageClasses().Lister(),
@@ -165,14 +188,11 @@ func (p *Provisioner) provision(ctx context.Context, claim *corev1.PersistentVol
 	if _, err := p.volumes.Get(volume.Name); err == nil {
 		return nil
 	}
-	folder := p.Folder(volume.Name)
-	if err := os.MkdirAll(folder, 0o770); err != nil {
+	ready, err := p.fill(ctx, claim, p.Folder(volume.Name))
+	if err != nil || !ready {
 		return err
 	}
-	if err := p.account.own(folder); err != nil {
-		return err
-	}
-	_, err := p.client.CoreV1().PersistentVolumes().Create(ctx, volume, metav1.CreateOptions{})
+	_, err = p.client.CoreV1().PersistentVolumes().Create(ctx, volume, metav1.CreateOptions{})
 	if apierrors.IsAlreadyExists(err) {
 		return nil
 	}
@@ -242,35 +262,3 @@ func (p *Provisioner) reclaim(ctx context.Context, seen *corev1.PersistentVolume
 
 // Folder stands for a volume. It may be gone.
 func (p *Provisioner) Folder(volume string) string { return filepath.Join(p.dir, volume) }
-
-// Volumes are all volumes whose object or whose folder is there, by name.
-func (p *Provisioner) Volumes(ctx context.Context) ([]ProvisionedVolume, error) {
-	list, err := p.client.CoreV1().PersistentVolumes().List(ctx, metav1.ListOptions{})
-	if err != nil {
-		return nil, fmt.Errorf("lab: list volumes: %w", err)
-	}
-	entries, err := os.ReadDir(p.dir)
-	if err != nil {
-		return nil, fmt.Errorf("lab: list the folders of volumes: %w", err)
-	}
-	folders := map[string]bool{}
-	for _, entry := range entries {
-		folders[entry.Name()] = true
-	}
-	var all []ProvisionedVolume
-	for _, volume := range list.Items {
-		described := ProvisionedVolume{Name: volume.Name, Phase: volume.Status.Phase, ReclaimPolicy: volume.Spec.PersistentVolumeReclaimPolicy}
-		if claim := volume.Spec.ClaimRef; claim != nil {
-			described.Claim, described.ClaimUID = claim.Namespace+"/"+claim.Name, string(claim.UID)
-		}
-		if folders[volume.Name] {
-			described.Folder = p.Folder(volume.Name)
-			delete(folders, volume.Name)
-		}
-		all = append(all, described)
-	}
-	for name := range folders {
-		all = append(all, ProvisionedVolume{Name: name, Folder: p.Folder(name)})
-	}
-	return all, nil
-}
