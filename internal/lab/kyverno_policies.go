@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"path"
 	"slices"
+	"strings"
 	"text/template"
 	"time"
 
@@ -30,7 +31,8 @@ const defaultBackupAfter = 2 * time.Hour
 
 // ApplyPlatformPolicies applies the ClusterPolicies volsync-pvc-backup-restore and volsync-nfs-inject with
 // the rights that Kyverno needs for them, and returns when the API server asks Kyverno about claims and
-// Jobs. VolSync's definitions (Kubernetes.ApplyCRDs) must be there. It may be called again with other options.
+// Jobs. VolSync's definitions (Kubernetes.ApplyCRDs) must be there. BackupAfter can't be changed by a second
+// call: Kyverno refuses changes of a generate rule. Source: kyverno pkg/validation/policy/generate.go.
 func (v *Kyverno) ApplyPlatformPolicies(ctx context.Context, o PolicyOptions) error {
 	if o.BackupAfter == 0 {
 		o.BackupAfter = defaultBackupAfter
@@ -50,8 +52,7 @@ func (v *Kyverno) ApplyPlatformPolicies(ctx context.Context, o PolicyOptions) er
 		}
 		policies = append(policies, objects...)
 	}
-	// The admission controller checks its own rights, which the controller-manager puts together meanwhile.
-	if err := poll(ctx, "apply the platform's policies", func(ctx context.Context) error { return v.applier.Apply(ctx, policies...) }); err != nil {
+	if err := v.applyPolicies(ctx, policies); err != nil {
 		return err
 	}
 	for _, policy := range policies {
@@ -60,6 +61,21 @@ func (v *Kyverno) ApplyPlatformPolicies(ctx context.Context, o PolicyOptions) er
 		}
 	}
 	return poll(ctx, "wait for the webhooks of the platform's policies", v.isAsked)
+}
+
+// applyPolicies tries again only for what passes by itself: Kyverno checks the rights of its accounts, which
+// the controller-manager puts together meanwhile. Source: kyverno pkg/policy/auth/auth.go.
+func (v *Kyverno) applyPolicies(ctx context.Context, policies []*unstructured.Unstructured) error {
+	var refused error
+	err := poll(ctx, "apply the platform's policies", func(ctx context.Context) error {
+		err := v.applier.Apply(ctx, policies...)
+		if err == nil || strings.Contains(err.Error(), "requires permissions") {
+			return err
+		}
+		refused = err
+		return nil
+	})
+	return errors.Join(err, refused)
 }
 
 // renderPolicies gives one file of the platform's. Its delimiters are not Go's own, which are Kyverno's too.
@@ -155,17 +171,22 @@ spec: {template: {spec: {restartPolicy: Never, containers: [{name: mover, image:
 `
 
 // poll tries until it succeeds, for startTimeout at most.
-func poll(ctx context.Context, action string, try func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+func poll(parent context.Context, action string, try func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(parent, startTimeout)
 	defer cancel()
+	var last error
 	for {
 		err := try(ctx)
 		if err == nil {
 			return nil
 		}
+		// That the time is over says nothing of why.
+		if ctx.Err() == nil || last == nil {
+			last = err
+		}
 		select {
 		case <-ctx.Done():
-			return wrap(errors.Join(ctx.Err(), err), action)
+			return wrap(errors.Join(ctx.Err(), last), action)
 		case <-time.After(250 * time.Millisecond):
 		}
 	}
