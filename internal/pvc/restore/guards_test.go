@@ -1,6 +1,7 @@
 package restore
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -178,10 +179,19 @@ func TestGuardsFire(t *testing.T) {
 			text: "a claim karakeep/data-pvc stands there that this plan did not create", next: "look at it, and delete it if it is empty (its volume is pv-claim-"},
 		"a populator that is stuck": {set: func(w *world) { w.stuckPopulator = true }, step: stepBound, kind: operation.ErrNotVerified,
 			text: "it is Pending: waiting for a volume to be created", next: "drctl resume"},
+		"our claim, about to be deleted": {set: deletedAt("create-claim", func(w *world) {
+			w.on("generated", func() {})
+			w.before = func(call string) error {
+				if claim := w.Claims[target]; call == "claim" && claim != nil && claim.Phase == bound {
+					claim.Deleting = true
+				}
+				return nil
+			}
+		}), kind: operation.ErrConflict, text: "somebody deleted it", next: "--give-up) and restore karakeep/data-pvc again"},
 		"our claim, deleted": {set: func(w *world) {
 			w.stuckPopulator = true
 			w.on("create-claim", func() { w.on("claim", func() { w.on("claim", func() { delete(w.Claims, target) }) }) })
-		}, kind: operation.ErrConflict, text: "claim karakeep/data-pvc is gone: somebody deleted it", next: "drctl resume"},
+		}, kind: operation.ErrConflict, text: "claim karakeep/data-pvc is gone: somebody deleted it", next: "--give-up) and restore karakeep/data-pvc again"},
 		"the old volume again": {set: deletedAt("create-claim", func(w *world) {
 			w.on("claim", func() {
 				w.Claims[target].Phase, w.Claims[target].Volume = bound, "pv-claim-1"
@@ -205,6 +215,10 @@ func TestGuardsFire(t *testing.T) {
 				}
 			})
 		}, step: stepSafety, kind: operation.ErrNotVerified, text: "the snapshotter says: quota exceeded", next: "drctl abort", live: true},
+		"a snapshot that expired meanwhile": {options: options(inPlace), set: deletedAt("volume-snapshot", func(w *world) { w.Repo = slices.Delete(w.Repo, 2, 3) }),
+			kind: operation.ErrConflict, text: "it is not in the repository any more, and it empties the volume first", next: "drctl abort", live: true},
+		"a snapshot that is another by now": {options: options(inPlace), set: deletedAt("volume-snapshot", func(w *world) { w.Repo[2].Incomplete = "checkpoint" }),
+			kind: operation.ErrConflict, text: "the mover would select another one now", next: "drctl pvc snapshots", live: true},
 		"a backup that runs in place": {options: options(func(o *Options) { o.Mode = InPlace }), set: func(w *world) {
 			w.on("fence-up", func() { w.running = []string{"data-pvc-backup"} })
 		}, step: stepStop, kind: operation.ErrNotVerified, text: "ReplicationSource data-pvc-backup is backing it up right now", next: "drctl abort", live: true},

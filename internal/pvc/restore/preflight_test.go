@@ -120,6 +120,10 @@ func TestPreflightSays(t *testing.T) {
 				require.NotEqual(t, stepRetain, step.Kind)
 			}
 		}},
+		"a volume larger than asked for": {set: func(w *world) { w.Volumes["pv-claim-1"].SizeBytes = 20 * gib }, level: "warning", text: "the new one has what it asks for",
+			check: func(t *testing.T, p *Prepared) {
+				require.Equal(t, 10*gib, p.Params.destination("x").CapacityBytes, "its VolumeSnapshot would not fit into the claim")
+			}},
 		"an unwell Application": {set: func(w *world) { w.unwell = "OutOfSync" }, level: "warning", text: "is not well already (OutOfSync)", check: func(t *testing.T, p *Prepared) {
 			require.Nil(t, p.Params.Application)
 		}},

@@ -40,7 +40,15 @@ func (r *Restore) findClaim(ctx context.Context, o Options, out *Prepared) error
 			Next: "look at it: kubectl get pv " + live.Volume, Err: recovery.ErrConflict,
 		}
 	}
-	p.CapacityBytes = max(p.CapacityBytes, volume.SizeBytes)
+	// What is restored beside becomes the claim's by a VolumeSnapshot, which must not be larger than what the
+	// claim asks for: a provisioner refuses that, with the old claim gone by then.
+	// Source: kubernetes-csi/external-provisioner pkg/controller/controller.go, getSnapshotSource.
+	switch {
+	case p.Mode == InPlace:
+		p.CapacityBytes = max(p.CapacityBytes, volume.SizeBytes)
+	case volume.SizeBytes > live.RequestBytes:
+		out.warn("claim %s asks for %d bytes and has a volume of %d: the new one has what it asks for", p.target(), live.RequestBytes, volume.SizeBytes)
+	}
 	p.OldVolume = recovery.Volume{
 		Claim: p.Name, ClaimUID: live.UID, Name: volume.Name, ReclaimPolicy: volume.ReclaimPolicy, SizeBytes: volume.SizeBytes,
 		StorageClass: live.StorageClass, AccessModes: live.AccessModes,

@@ -92,9 +92,13 @@ func (s backedUpStep) Observe(ctx context.Context, run *operation.Run) (operatio
 }
 
 func nothingBackedUp(run *operation.Run, p *Params) error {
+	giveUp := " --give-up" // the restore before it is past its point of no return
+	if run.Plan.Operation == BackupOperation {
+		giveUp = ""
+	}
 	return &recovery.Problem{
 		What: run.Step.Title, Why: "the volume of claim " + p.String() + " is empty, and an empty volume makes no snapshot",
-		Next: "see what is in it; drctl abort " + run.Plan.ID + " removes what drctl made", Err: errors.Join(operation.ErrNotVerified, ErrUnproven),
+		Next: "see what is in it; drctl abort " + run.Plan.ID + giveUp + " removes what drctl made", Err: errors.Join(operation.ErrNotVerified, ErrUnproven),
 	}
 }
 

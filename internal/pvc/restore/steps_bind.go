@@ -74,9 +74,11 @@ func (s boundStep) Observe(ctx context.Context, run *operation.Run) (operation.O
 	case err != nil:
 		return operation.Observation{}, err
 	case claim == nil:
-		return conflict("claim %s is gone: somebody deleted it", p)
+		return stopped(run, again(run, p), "claim %s is gone: somebody deleted it", p)
 	case claim.UID != known:
-		return conflict("claim %s was created anew: its UID is %s, not %s", p, claim.UID, known)
+		return stopped(run, again(run, p), "claim %s was created anew: its UID is %s, not %s", p, claim.UID, known)
+	case claim.Deleting:
+		return stopped(run, again(run, p), "claim %s is being deleted: somebody deleted it", p)
 	case claim.Source != run.Plan.ID:
 		return conflict("claim %s is populated from %s, and not from the restored volume", p, orNone(claim.Source))
 	case claim.Phase != bound || claim.Volume == "":
@@ -85,6 +87,15 @@ func (s boundStep) Observe(ctx context.Context, run *operation.Run) (operation.O
 		return conflict("claim %s is bound to its old volume %s again", p, claim.Volume)
 	}
 	return operation.Observation{State: operation.Done}, run.SetFact(ctx, factVolume, claim.Volume)
+}
+
+// again is the way on where a plan can't be gone on with.
+func again(run *operation.Run, p *Params) string {
+	giveUp := " --give-up"
+	if p.Mode == Beside {
+		giveUp = ""
+	}
+	return "end this plan (drctl abort " + run.Plan.ID + giveUp + ") and restore " + p.target() + " again"
 }
 
 // unbound says why a claim is Pending, in the words of whoever is to populate it.

@@ -35,12 +35,24 @@ func (s settleStep) Apply(ctx context.Context, run *operation.Run) error {
 	if err != nil {
 		return err
 	}
-	settled, stuck, _, err := argo.Settled(ctx, *p.Application)
-	if err != nil || settled || !stuck {
-		return err
+	// One that is still at it may give up in the next moments: what the fence refused counts.
+	for range settleRounds {
+		settled, stuck, _, err := argo.Settled(ctx, *p.Application)
+		if err != nil || settled {
+			return err
+		}
+		if stuck {
+			return argo.Sync(ctx, *p.Application)
+		}
+		if err := pause(ctx, s.between()); err != nil {
+			return err
+		}
 	}
-	return argo.Sync(ctx, *p.Application)
+	return nil
 }
+
+// settleRounds is how often an Application is looked at before it is left to itself.
+const settleRounds = 30
 
 func (r *Restore) argo() (Argo, error) {
 	if r.Argo == nil {

@@ -37,7 +37,36 @@ func (s destinationStep) Apply(ctx context.Context, run *operation.Run) error {
 	if err != nil {
 		return err
 	}
+	if p.Mode == InPlace {
+		if err := s.stillThere(ctx, p); err != nil {
+			return err
+		}
+	}
 	return s.Movers.CreateDestination(ctx, p.destination(run.Plan.ID))
+}
+
+// stillThere looks at the last moment whether the mover will find the snapshot: days may have gone by, and
+// it empties the volume before it looks.
+func (s destinationStep) stillThere(ctx context.Context, p *Params) error {
+	all, _, err := s.Repository.Snapshots(ctx)
+	if err != nil {
+		return err
+	}
+	why := "it is not in the repository any more"
+	for _, snapshot := range all {
+		if snapshot.ID != p.Snapshot.ID || snapshot.Source != p.Identity {
+			continue
+		}
+		asOf, previous, _ := moverArguments(all, snapshot)
+		if asOf == p.RestoreAsOf && previous == p.Previous && snapshot.Complete() {
+			return nil
+		}
+		why = "the mover would select another one now"
+	}
+	return &recovery.Problem{
+		What: "write snapshot " + p.Snapshot.ID + " into claim " + p.target(), Why: why + ", and it empties the volume first",
+		Next: "take this plan back, and choose another snapshot: drctl pvc snapshots " + p.target(), Err: operation.ErrConflict,
+	}
 }
 
 // Undo removes it. In place it is the point of no return, and there is nothing to undo behind it.

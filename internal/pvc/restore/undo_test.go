@@ -163,6 +163,29 @@ func TestGivenUp(t *testing.T) {
 	})
 }
 
+// TestAnApplicationGivesUpLate: it was still at it when the fence fell, and gives up a moment later.
+func TestAnApplicationGivesUpLate(t *testing.T) {
+	w := newWorld()
+	s := scenarios()["replace"]
+	prepared, plan := w.prepare(t, s.options)
+	looks := 0
+	w.before = func(call string) error {
+		if call == "settled" {
+			looks++
+			w.unwell = "Progressing"
+			if looks > 3 && w.synced == 0 {
+				w.gaveUp, w.unwell = true, ""
+			} else if w.synced > 0 {
+				w.unwell = ""
+			}
+		}
+		return nil
+	}
+	require.NoError(t, w.use().Run(t.Context(), w.engine(t.TempDir()), plan))
+	require.Equal(t, 1, w.synced)
+	w.requireRestored(t, s, prepared.Params, plan.ID)
+}
+
 // TestControllersThatAreNotTouched: one that is gone, and one that drctl does not know, stop nothing.
 func TestControllersThatAreNotTouched(t *testing.T) {
 	for _, cause := range []error{recovery.ErrNotFound, recovery.ErrUnsupported} {
