@@ -84,6 +84,16 @@ func (r *Restore) happensStill(ctx context.Context, look func() (bool, error)) (
 	return look()
 }
 
+// arrived waits, where a step was begun and never seen done, until its request would have arrived: what is
+// taken away before it is there would stay for ever.
+func arrived(ctx context.Context, run *operation.Run, happened func(context.Context, *operation.Run) (bool, error)) error {
+	if run.Done(run.Step.ID) {
+		return nil
+	}
+	_, err := happened(ctx, run)
+	return err
+}
+
 func pause(ctx context.Context, length time.Duration) error {
 	timer := time.NewTimer(length)
 	defer timer.Stop()

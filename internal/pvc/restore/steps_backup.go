@@ -53,6 +53,15 @@ func (s backupStep) Undo(ctx context.Context, run *operation.Run) error {
 	if err != nil {
 		return err
 	}
+	err = arrived(ctx, run, func(ctx context.Context, run *operation.Run) (bool, error) {
+		return s.happensStill(ctx, func() (bool, error) {
+			there, err := s.Movers.Source(ctx, p.Namespace, sourceName(run.Plan.ID))
+			return there != nil, err
+		})
+	})
+	if err != nil {
+		return err
+	}
 	return s.Movers.Remove(ctx, p.Namespace, sourceName(run.Plan.ID), run.Plan.ID)
 }
 

@@ -216,6 +216,9 @@ func (s createStep) Undo(ctx context.Context, run *operation.Run) error {
 	if err != nil || p.Mode != Beside {
 		return err
 	}
+	if err := arrived(ctx, run, s.Happened); err != nil {
+		return err
+	}
 	live, err := s.Cluster.Claim(ctx, p.Namespace, p.claim())
 	known, _ := run.Fact(FactUID)
 	if err != nil || live == nil || (live.PlanID != run.Plan.ID && live.UID != known) {

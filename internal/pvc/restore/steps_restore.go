@@ -75,6 +75,9 @@ func (s destinationStep) Undo(ctx context.Context, run *operation.Run) error {
 	if err != nil {
 		return err
 	}
+	if err := arrived(ctx, run, s.Happened); err != nil {
+		return err
+	}
 	return s.Movers.Remove(ctx, p.Namespace, run.Plan.ID, run.Plan.ID)
 }
 

@@ -106,5 +106,14 @@ func (s safetyStep) Undo(ctx context.Context, run *operation.Run) error {
 	if err != nil {
 		return err
 	}
+	err = arrived(ctx, run, func(ctx context.Context, run *operation.Run) (bool, error) {
+		return s.happensStill(ctx, func() (bool, error) {
+			there, err := s.Cluster.VolumeSnapshot(ctx, p.Namespace, safetyName(run.Plan.ID))
+			return there != nil, err
+		})
+	})
+	if err != nil {
+		return err
+	}
 	return s.Cluster.RemoveVolumeSnapshot(ctx, p.Namespace, safetyName(run.Plan.ID), run.Plan.ID)
 }
