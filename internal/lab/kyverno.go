@@ -51,7 +51,8 @@ type Kyverno struct {
 
 // KyvernoOptions say how Kyverno runs.
 type KyvernoOptions struct {
-	// Verbosity is the level of both logs, 0 to 6. At 4 each decision of a rule is in it.
+	// Verbosity is the level of both logs, from 2 (also where it is lower) to 6. From 4 on each decision of a
+	// rule is in them.
 	Verbosity int
 }
 
@@ -214,7 +215,7 @@ func (v *Kyverno) refusesAnEmptyRule(ctx context.Context, _ string) error {
 	switch {
 	case err == nil:
 		return errors.New("the policy webhook is not registered yet")
-	case apierrors.IsBadRequest(err) || strings.Contains(err.Error(), "denied the request"):
+	case strings.Contains(err.Error(), "denied the request"):
 		return nil
 	}
 	return err
