@@ -139,7 +139,7 @@ func (m *Many) PlanMany(prepared []*Prepared, wanted map[string]Options, paralle
 	m.prepared = map[string]*Prepared{}
 	for _, p := range prepared {
 		o := wanted[p.Params.target()]
-		o.Choice.SnapshotID, o.Choice.Previous, o.Choice.AsOf = p.Params.Snapshot.ID, 0, time.Time{}
+		o.SnapshotID, o.Previous, o.AsOf = p.Params.Snapshot.ID, 0, time.Time{}
 		params.Children = append(params.Children, Child{Plan: p.ID, Options: o, SizeBytes: p.Params.Snapshot.SizeBytes})
 		m.prepared[p.ID] = p
 	}

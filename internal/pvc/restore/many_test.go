@@ -213,7 +213,7 @@ func TestOneOfOneInAnotherProcess(t *testing.T) {
 	plan, err := m.PlanMany(prepared, map[string]Options{several[0]: o}, 1)
 	require.NoError(t, err)
 	require.Equal(t, several[0], plan.Target)
-	m.Many.Engine = func(string) (*operation.Engine, error) { return nil, recovery.ErrUnreachable }
+	m.Engine = func(string) (*operation.Engine, error) { return nil, recovery.ErrUnreachable }
 	require.ErrorIs(t, m.engine.Start(t.Context(), plan), operation.ErrUnfinished)
 	second := w.many(dir)
 	second.Unfinished = func(context.Context) ([]operation.PlanView, recovery.Gaps, error) { return second.Plans.Unfinished() }
@@ -226,7 +226,7 @@ func TestSomebodyIsAtOne(t *testing.T) {
 	w, dir := newSeveral(), t.TempDir()
 	m := w.many(dir)
 	plan, _ := m.plan(t, 2)
-	m.Many.Engine = func(namespace string) (*operation.Engine, error) {
+	m.Engine = func(namespace string) (*operation.Engine, error) {
 		engine := w.engine(dir)
 		if namespace == "b" {
 			engine.Lock = busyLock{}

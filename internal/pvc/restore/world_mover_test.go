@@ -142,14 +142,14 @@ func (m fakeMovers) Template(ctx context.Context, namespace, claim string) (t Te
 
 func (m fakeMovers) create(ctx context.Context, call, key string, made *mover) error {
 	return m.do(ctx, call, func() error {
-		if there := m.world.Movers[key]; there != nil {
+		if there := m.Movers[key]; there != nil {
 			if there.PlanID != made.PlanID {
 				return recovery.ErrExists
 			}
 			return nil
 		}
 		made.UID, made.Trigger, made.Job = m.uid("mover"), made.PlanID, "job-"+made.Name
-		m.world.Movers[key] = made
+		m.Movers[key] = made
 		return nil
 	})
 }
@@ -164,7 +164,7 @@ func (m fakeMovers) CreateSource(ctx context.Context, s Source) error {
 
 func (m fakeMovers) look(ctx context.Context, call, key string) (found *recovery.MoverRun, err error) {
 	return found, m.do(ctx, call, func() error {
-		if there := m.world.Movers[key]; there != nil {
+		if there := m.Movers[key]; there != nil {
 			same := there.MoverRun
 			found = &same
 			m.heard[there.Job+there.UID] = m.heard[there.Job+there.UID] || there.Completed != there.Trigger
@@ -187,7 +187,7 @@ func (m fakeMovers) Source(ctx context.Context, namespace, name string) (*recove
 
 func (m fakeMovers) Rerun(ctx context.Context, namespace, name, planID, trigger string) error {
 	return m.do(ctx, "rerun", func() error {
-		there := m.world.Movers["destination "+namespace+"/"+name]
+		there := m.Movers["destination "+namespace+"/"+name]
 		if there == nil || there.PlanID != planID {
 			return recovery.ErrNotFound
 		}
@@ -200,8 +200,8 @@ func (m fakeMovers) Rerun(ctx context.Context, namespace, name, planID, trigger 
 func (m fakeMovers) Remove(ctx context.Context, namespace, name, planID string) error {
 	return m.do(ctx, "remove", func() error {
 		for _, key := range []string{"destination " + namespace + "/" + name, "source " + namespace + "/" + name} {
-			if there := m.world.Movers[key]; there != nil && there.PlanID == planID {
-				delete(m.world.Movers, key)
+			if there := m.Movers[key]; there != nil && there.PlanID == planID {
+				delete(m.Movers, key)
 			}
 		}
 		return nil
@@ -210,8 +210,8 @@ func (m fakeMovers) Remove(ctx context.Context, namespace, name, planID string) 
 
 func (m fakeMovers) Left(ctx context.Context, namespace, planID string) (left []string, err error) {
 	return left, m.do(ctx, "left", func() error {
-		for _, key := range sorted(m.world.Movers) {
-			if m.world.Movers[key].PlanID == planID {
+		for _, key := range sorted(m.Movers) {
+			if m.Movers[key].PlanID == planID {
 				left = append(left, key)
 			}
 		}
@@ -223,7 +223,7 @@ func (m fakeMovers) Running(context.Context, string, string) ([]string, error) {
 
 func (m fakeMovers) MoverLog(ctx context.Context, _, job string) (lines string, err error) {
 	return lines, m.do(ctx, "mover-log", func() error {
-		for _, there := range m.world.Movers {
+		for _, there := range m.Movers {
 			if there.Job == job && !m.silent && m.heard[there.Job+there.UID] {
 				lines = there.told
 			}

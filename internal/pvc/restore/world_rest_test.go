@@ -36,14 +36,14 @@ func (i fakeInventory) Sources(ctx context.Context, _ string) (all []recovery.Re
 
 func (f fakeFence) Up(ctx context.Context, hold Hold) error {
 	return f.do(ctx, "fence-up", func() error {
-		f.world.Fences[hold.PlanID] = hold
+		f.Fences[hold.PlanID] = hold
 		return nil
 	})
 }
 
 func (f fakeFence) Prove(ctx context.Context, hold Hold) error {
 	return f.do(ctx, "fence-prove", func() error {
-		if _, stands := f.world.Fences[hold.PlanID]; !stands {
+		if _, stands := f.Fences[hold.PlanID]; !stands {
 			return errors.New("it let a request through")
 		}
 		return nil
@@ -52,21 +52,21 @@ func (f fakeFence) Prove(ctx context.Context, hold Hold) error {
 
 func (f fakeFence) Standing(ctx context.Context, hold Hold) (stands bool, err error) {
 	return stands, f.do(ctx, "fence-standing", func() error {
-		_, stands = f.world.Fences[hold.PlanID]
+		_, stands = f.Fences[hold.PlanID]
 		return nil
 	})
 }
 
 func (f fakeFence) Left(ctx context.Context, planID string) (left bool, err error) {
 	return left, f.do(ctx, "fence-left", func() error {
-		_, left = f.world.Fences[planID]
+		_, left = f.Fences[planID]
 		return nil
 	})
 }
 
 func (f fakeFence) Down(ctx context.Context, hold Hold) error {
 	return f.do(ctx, "fence-down", func() error {
-		delete(f.world.Fences, hold.PlanID)
+		delete(f.Fences, hold.PlanID)
 		return nil
 	})
 }
@@ -87,7 +87,7 @@ func (a fakeArgo) Settled(ctx context.Context, _ recovery.Application) (done, st
 			return nil
 		}
 		for key := range a.git {
-			if claim := a.world.Claims[key]; claim == nil || claim.Phase != bound {
+			if claim := a.Claims[key]; claim == nil || claim.Phase != bound {
 				why = "claim " + key + " is not there"
 				return nil
 			}
