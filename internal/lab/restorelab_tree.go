@@ -64,7 +64,9 @@ func WriteRestoreTree(folder string, seed uint64, owner int) error {
 	return settleTree(folder, random, owner)
 }
 
-// settleTree sets owners and times, the inner ones first: writing into a folder changes its time.
+// settleTree sets owners and times, the inner ones first: writing into a folder changes its time. The times are
+// such that Kopia gives them back: of a folder it keeps the newest time below it, and a link's time it restores to
+// the microsecond.
 func settleTree(folder string, random *rand.Rand, owner int) error {
 	var paths []string
 	err := filepath.WalkDir(folder, func(path string, _ fs.DirEntry, err error) error {
@@ -76,6 +78,7 @@ func settleTree(folder string, random *rand.Rand, owner int) error {
 	if err != nil {
 		return fmt.Errorf("lab: write a tree: %w", err)
 	}
+	newest := map[string]int64{}
 	for i := len(paths) - 1; i >= 0; i-- {
 		var info unix.Stat_t
 		if err := unix.Lstat(paths[i], &info); err != nil {
@@ -90,7 +93,16 @@ func settleTree(folder string, random *rand.Rand, owner int) error {
 				return fmt.Errorf("lab: write a tree: %w", err)
 			}
 		}
-		at := unix.NsecToTimespec(time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC).UnixNano() + random.Int64N(int64(300*day)))
+		nanoseconds := time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC).UnixNano() + random.Int64N(int64(300*day))
+		if info.Mode&unix.S_IFMT == unix.S_IFLNK {
+			nanoseconds -= nanoseconds % int64(time.Microsecond)
+		}
+		if below, isFull := newest[paths[i]]; isFull {
+			nanoseconds = below
+		}
+		parent := filepath.Dir(paths[i])
+		newest[parent] = max(newest[parent], nanoseconds)
+		at := unix.NsecToTimespec(nanoseconds)
 		if err := unix.UtimesNanoAt(unix.AT_FDCWD, paths[i], []unix.Timespec{at, at}, unix.AT_SYMLINK_NOFOLLOW); err != nil {
 			return fmt.Errorf("lab: write a tree: %w", err)
 		}
