@@ -90,15 +90,28 @@ func (e *extraction) begin(s *fileState, file int) error {
 // writeSparse leaves long runs of zeros out; the end is set when the file is done.
 func writeSparse(file *os.File, offset int64, content []byte) error {
 	for len(content) > 0 {
-		part := content[:min(hole, len(content))]
-		if len(part) < hole || !zeros(part) {
-			if _, err := file.WriteAt(part, offset); err != nil {
+		length, empty := sparseRun(content)
+		if !empty {
+			if _, err := file.WriteAt(content[:length], offset); err != nil {
 				return err
 			}
 		}
-		offset, content = offset+int64(len(part)), content[len(part):]
+		offset, content = offset+int64(length), content[length:]
 	}
 	return nil
+}
+
+// sparseRun says how much of the beginning is a hole, or is to be written at once.
+func sparseRun(content []byte) (length int, empty bool) {
+	for length < len(content) {
+		part := content[length:min(length+hole, len(content))]
+		isHole := len(part) == hole && zeros(part)
+		if length > 0 && isHole != empty {
+			break
+		}
+		length, empty = length+len(part), isHole
+	}
+	return length, empty
 }
 
 func zeros(content []byte) bool {
