@@ -80,7 +80,7 @@ func (l *RestoreLab) Generate(ctx context.Context, c RestoreClaim) error {
 	if c.Backup == "daily" {
 		schedule = "0 2 * * *"
 	}
-	return s.render(ctx, "backup", struct {
+	return s.render(ctx, "claim", struct {
 		PlatformClaim
 		KopiaPassword, Schedule string
 	}{PlatformClaim{Namespace: c.Namespace, Name: c.Name, Source: true}, l.Platform.KopiaPassword, schedule})

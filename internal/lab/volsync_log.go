@@ -28,7 +28,9 @@ func (v *VolSync) report(ctx context.Context, r *replication, result string, pha
 	newest := slices.MaxFunc(ended, func(a, b corev1.Pod) int { return a.CreationTimestamp.Compare(b.CreationTimestamp.Time) })
 	text, err := pods.GetLogs(newest.Name, &corev1.PodLogOptions{}).DoRaw(ctx)
 	if err != nil {
-		v.stack.Logf("VolSync: log of %s/%s: %v", r.GetNamespace(), newest.Name, err)
+		if ctx.Err() == nil {
+			v.stack.Logf("VolSync: log of %s/%s: %v", r.GetNamespace(), newest.Name, err)
+		}
 		return
 	}
 	keep := keepsLine
