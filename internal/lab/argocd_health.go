@@ -25,7 +25,47 @@ func healthOf(live *unstructured.Unstructured) *argoHealth {
 	if live.GetKind() == "Cluster" && live.GroupVersionKind().Group == "postgresql.cnpg.io" {
 		return clusterHealth(live)
 	}
+	switch live.GroupVersionKind().GroupKind().String() {
+	case "PersistentVolumeClaim":
+		return claimHealth(live)
+	case "Deployment.apps":
+		return deploymentHealth(live)
+	}
 	return nil
+}
+
+// claimHealth judges a claim by its phase.
+// Source: gitops-engine pkg/health/health_pvc.go.
+func claimHealth(live *unstructured.Unstructured) *argoHealth {
+	phase, _, _ := unstructured.NestedString(live.Object, "status", "phase")
+	switch phase {
+	case "Bound":
+		return &argoHealth{Status: healthHealthy}
+	case "Pending":
+		return &argoHealth{Status: healthProgressing}
+	case "Lost":
+		return &argoHealth{Status: healthDegraded}
+	}
+	return &argoHealth{Status: healthUnknown}
+}
+
+// deploymentHealth judges a Deployment by its Pods.
+// Source: gitops-engine pkg/health/health_deployment.go.
+func deploymentHealth(live *unstructured.Unstructured) *argoHealth {
+	number := func(fields ...string) int64 {
+		value, _, _ := unstructured.NestedInt64(live.Object, fields...)
+		return value
+	}
+	updated := number("status", "updatedReplicas")
+	switch {
+	case live.GetGeneration() > number("status", "observedGeneration"):
+		return &argoHealth{Status: healthProgressing, Message: "Waiting for rollout to finish: observed deployment generation less than desired generation"}
+	case updated < number("spec", "replicas"), number("status", "replicas") > updated:
+		return &argoHealth{Status: healthProgressing, Message: "Waiting for rollout to finish"}
+	case number("status", "availableReplicas") < updated:
+		return &argoHealth{Status: healthProgressing, Message: "Waiting for rollout to finish: not all Pods are available"}
+	}
+	return &argoHealth{Status: healthHealthy}
 }
 
 // clusterHealth judges a CloudNativePG Cluster by its phase.

@@ -56,6 +56,12 @@ type Waiter interface {
 	WaitOnly() bool
 }
 
+// Prover is a Handler whose step is there to see something, and acts only when it cannot: found done it is
+// proven, and not left out.
+type Prover interface {
+	Proves() bool
+}
+
 // Undecided is a Handler of a point of no return that can tell whether it happened. Without it a step
 // that was started counts as happened.
 type Undecided interface {

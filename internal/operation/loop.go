@@ -121,6 +121,11 @@ func (w *work) turn(ctx context.Context) (done bool, err error) {
 	return false, nil
 }
 
+func proves(h Handler) bool {
+	prover, ok := h.(Prover)
+	return ok && prover.Proves()
+}
+
 // pause is the time until the next look: none right after the step acted.
 func (w *work) pause() time.Duration {
 	if w.looked {
@@ -175,7 +180,7 @@ func (w *work) done() error {
 	}
 	// The mirror gets it with what is announced next: until then whoever takes over looks once more.
 	kind := StepDone
-	if !started && !waitOnly(w.handler) {
+	if !started && !waitOnly(w.handler) && !proves(w.handler) {
 		kind = StepSkipped
 	}
 	w.emit(w.index, kind, "", nil)

@@ -2,6 +2,7 @@ package storage
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -23,8 +24,9 @@ const (
 	clusterLabel = "cnpg.io/cluster"
 	// waveAnnotation is Argo CD's sync wave.
 	waveAnnotation = "argocd.argoproj.io/sync-wave"
-	// longestPrefix leaves the API server room for what it appends to a generated name.
+	// longestPrefix leaves room for what is appended to a name, suffixLength letters that nobody else has.
 	longestPrefix = 200
+	suffixLength  = 8
 )
 
 // Claim is the server's present state, nil when there is none.
@@ -112,16 +114,16 @@ func (a *API) CreateClaim(ctx context.Context, manifest json.RawMessage) (string
 	return string(created.GetUID()), nil
 }
 
-// AdmitClaim asks schema, quotas and webhooks about the claim without creating it: under a generated name,
-// since the claim itself may still be there, which would end the request before anybody is asked.
+// AdmitClaim asks schema, quotas and webhooks about the claim without creating it: under another name, since
+// the claim itself may still be there, which would end the request before anybody is asked. The name is not left
+// to the API server: policies ask for it, and it would come behind them.
 func (a *API) AdmitClaim(ctx context.Context, manifest json.RawMessage) error {
 	object, err := decode(manifest)
 	if err != nil {
 		return err
 	}
 	prefix := object.GetName()
-	object.SetName("")
-	object.SetGenerateName(prefix[:min(len(prefix), longestPrefix)] + "-")
+	object.SetName(prefix[:min(len(prefix), longestPrefix)] + "-" + strings.ToLower(rand.Text()[:suffixLength]))
 	_, err = a.client.Create(ctx, claims(), object, kube.WriteOptions{DryRun: true})
 	return err
 }

@@ -144,6 +144,7 @@ const (
 	factVolume    = "newVolume"
 	factDeletedAt = "deletedAt"
 	factProvenAt  = "dataProvenAt"
+	factGone      = "claimGoneAt"
 	// factProof is the mover's word: snapshot and files.
 	factProof  = "proof"
 	factRetain = "retain"

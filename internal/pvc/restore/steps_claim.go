@@ -3,7 +3,9 @@ package restore
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
+	"time"
 
 	"github.com/drctl/drctl/internal/operation"
 	"github.com/drctl/drctl/internal/recovery"
@@ -131,7 +133,31 @@ func (s goneStep) Observe(ctx context.Context, run *operation.Run) (operation.Ob
 			left = append(left, object.Kind+" "+object.Name)
 		}
 	}
-	return doneWhen(len(left) == 0, nil, "waiting for Kyverno to remove %s", strings.Join(left, ", "))
+	if len(left) == 0 {
+		return done()
+	}
+	return s.orphans(ctx, run, strings.Join(left, ", "))
+}
+
+// orphanTime is how long Kyverno gets; it needs a fraction of a second.
+const orphanTime = 10 * time.Second
+
+// orphans: what Kyverno generated for a claim that was changed while it was going is removed by nobody, and
+// handed to the next claim of that name. The new claim needs none of it.
+func (s goneStep) orphans(ctx context.Context, run *operation.Run, names string) (operation.Observation, error) {
+	since, known := run.Fact(factGone)
+	if !known {
+		return operation.Observation{State: operation.Pending, Why: "waiting for Kyverno to remove " + names}, run.SetFact(ctx, factGone, s.stamp())
+	}
+	gone, err := time.Parse(time.RFC3339, since)
+	if err != nil {
+		return operation.Observation{}, fmt.Errorf("read when the claim was gone: %w", err)
+	}
+	if s.Now().Sub(gone) < orphanTime {
+		return pending("waiting for Kyverno to remove %s", names)
+	}
+	run.Report("Kyverno does not remove %s of the old claim, and will hand it to the new one", names)
+	return done()
 }
 
 // held says what keeps a claim that is being deleted.

@@ -13,6 +13,9 @@ import (
 // refused it, does not try again by itself.
 type settleStep struct{ *Restore }
 
+// Proves reports that the step looks first of all.
+func (settleStep) Proves() bool { return true }
+
 func (s settleStep) Observe(ctx context.Context, run *operation.Run) (operation.Observation, error) {
 	p, err := ParamsOf(run.Plan)
 	if err != nil {

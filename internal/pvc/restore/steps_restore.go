@@ -185,6 +185,9 @@ func moverState(run *operation.Run, namespace, kind string, now *recovery.MoverR
 // nobody heard them, because drctl was not running, the mover has to run once more.
 type proveStep struct{ *Restore }
 
+// Proves reports that the step looks first of all.
+func (proveStep) Proves() bool { return true }
+
 func (s proveStep) Observe(ctx context.Context, run *operation.Run) (operation.Observation, error) {
 	p, err := ParamsOf(run.Plan)
 	if err != nil {
