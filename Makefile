@@ -60,10 +60,10 @@ bench: build parts ## compare with the tools that an operator would use instead;
 	@$(GO) build -o bin/drbench ./internal/bench/cmd/drbench
 	@./bin/drbench -drctl bin/drctl -out bench $(WORK)
 
-OP ?= cnpg-recover
-matrix: build parts ## kill and spoil drctl at every request; OP=cnpg-recover; takes hours (QUICK=1: minutes)
+OP ?=
+matrix: build parts ## kill and spoil drctl at every request; OP=cnpg-recover or pvc-restore; takes hours (QUICK=1: minutes)
 	@$(GO) build -o bin/drmatrix ./internal/lab/cmd/drmatrix
-	@./bin/drmatrix -op $(OP) -program bin/drctl $(if $(QUICK),-quick)
+	@./bin/drmatrix -op "$(OP)" -program bin/drctl $(if $(QUICK),-quick)
 
 fuzz: ## fuzz every parser for FUZZTIME each
 	@FUZZTIME=$(FUZZTIME) ./scripts/fuzz.sh

@@ -11,6 +11,7 @@ need barman-cloud-backup barman-cli-cloud
 need ganesha.nfsd nfs-ganesha
 need rpcbind rpcbind
 need setpriv util-linux
+need jq jq
 compgen -G "/usr/lib*/*/ganesha/libfsalvfs.so" >/dev/null || compgen -G "/usr/lib/ganesha/libfsalvfs.so" >/dev/null || missing+=(nfs-ganesha-vfs)
 compgen -G "/usr/lib/postgresql/*/bin/postgres" >/dev/null || missing+=(postgresql)
 python3 -c 'import snappy' >/dev/null 2>&1 || /usr/bin/python3 -c 'import snappy' >/dev/null 2>&1 || missing+=(python3-snappy)
