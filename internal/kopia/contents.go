@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"runtime"
 	"slices"
 	"sync"
 
@@ -77,6 +78,9 @@ type scatter struct {
 	sink       recovery.FileSink
 	pieces     []*piece
 	states     []fileState
+	// decoding has room for as many as there are processors: Kopia keeps its buffers for that many, and
+	// more at once would only take memory.
+	decoding chan struct{}
 }
 
 // piece is one content and everybody who wants it.
@@ -102,7 +106,7 @@ type fileState struct {
 
 // newScatter finds out where the contents of the files are.
 func (r *Repository) newScatter(ctx context.Context, files []recovery.File, sink recovery.FileSink) (*scatter, error) {
-	s := &scatter{repository: r, sink: sink, states: make([]fileState, len(files))}
+	s := &scatter{repository: r, sink: sink, states: make([]fileState, len(files)), decoding: make(chan struct{}, runtime.GOMAXPROCS(0))}
 	ids := make([]object.ID, len(files))
 	for i, f := range files {
 		id, err := object.ParseID(f.ObjectID)
@@ -230,6 +234,8 @@ func serverIsGone(err error) bool {
 
 // decode gives the plain content of a chunk. Kopia decrypts, proves and decompresses it.
 func (s *scatter) decode(ctx context.Context, c chunk) ([]byte, error) {
+	s.decoding <- struct{}{}
+	defer func() { <-s.decoding }()
 	id, compressed, _ := c.object.ContentID()
 	var plain []byte
 	var err error

@@ -87,31 +87,19 @@ func (e *extraction) begin(s *fileState, file int) error {
 	return nil
 }
 
-// writeSparse leaves long runs of zeros out; the end is set when the file is done.
+// writeSparse leaves long runs of zeros out; the end is set when the file is done. What stands between them
+// is written in pieces all the same: one write of 4 MB took several times as long as 64 of 64 KB (ext4).
 func writeSparse(file *os.File, offset int64, content []byte) error {
 	for len(content) > 0 {
-		length, empty := sparseRun(content)
-		if !empty {
-			if _, err := file.WriteAt(content[:length], offset); err != nil {
+		part := content[:min(hole, len(content))]
+		if len(part) < hole || !zeros(part) {
+			if _, err := file.WriteAt(part, offset); err != nil {
 				return err
 			}
 		}
-		offset, content = offset+int64(length), content[length:]
+		offset, content = offset+int64(len(part)), content[len(part):]
 	}
 	return nil
-}
-
-// sparseRun says how much of the beginning is a hole, or is to be written at once.
-func sparseRun(content []byte) (length int, empty bool) {
-	for length < len(content) {
-		part := content[length:min(length+hole, len(content))]
-		isHole := len(part) == hole && zeros(part)
-		if length > 0 && isHole != empty {
-			break
-		}
-		length, empty = length+len(part), isHole
-	}
-	return length, empty
 }
 
 func zeros(content []byte) bool {
