@@ -8,7 +8,7 @@ import (
 
 func TestEverySafeguardIsOnInANormalBuild(t *testing.T) {
 	for name, on := range map[string]bool{
-		"Fence": Fence, "UIDPrecondition": UIDPrecondition, "WaitForVolumes": WaitForVolumes, "WriteAhead": WriteAhead,
+		"Fence": Fence, "UIDPrecondition": UIDPrecondition, "WaitForVolumes": WaitForVolumes, "WriteAhead": WriteAhead, "Retain": Retain, "Proof": Proof,
 	} {
 		require.True(t, on, name)
 	}

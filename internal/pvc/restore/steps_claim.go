@@ -62,7 +62,7 @@ func (s deleteStep) Apply(ctx context.Context, run *operation.Run) error {
 // stillRetained looks at the last moment: somebody may have set the volume back to Delete. Once the claim
 // is gone without us there is nothing to keep, and the restored data are all there is: the plan goes on.
 func (s deleteStep) stillRetained(ctx context.Context, p *Params) error {
-	if p.OldVolume.Name == "" {
+	if p.OldVolume.Name == "" || !safeguard.Retain {
 		return nil
 	}
 	live, err := s.Cluster.Claim(ctx, p.Namespace, p.Name)

@@ -6,6 +6,7 @@ import (
 
 	"github.com/drctl/drctl/internal/operation"
 	"github.com/drctl/drctl/internal/recovery"
+	"github.com/drctl/drctl/internal/safeguard"
 )
 
 const (
@@ -17,6 +18,9 @@ const (
 type retainStep struct{ *Restore }
 
 func (s retainStep) Observe(ctx context.Context, run *operation.Run) (operation.Observation, error) {
+	if !safeguard.Retain {
+		return done()
+	}
 	p, err := ParamsOf(run.Plan)
 	if err != nil {
 		return operation.Observation{}, err

@@ -1,0 +1,76 @@
+package matrix
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/drctl/drctl/internal/lab"
+	"github.com/drctl/drctl/internal/lab/disturb"
+	"github.com/drctl/drctl/internal/lab/restoreworld"
+)
+
+func startRestore(t *testing.T, o restoreworld.Options, tags ...string) *restoreworld.World {
+	t.Helper()
+	program, err := restoreworld.Build(t.Context(), t.TempDir(), tags...)
+	require.NoError(t, err)
+	o.Program, o.Interval = program, 500*time.Millisecond
+	world, err := restoreworld.Up(t.Context(), lab.ForTest(t), o)
+	require.NoError(t, err)
+	return world
+}
+
+// TestEveryPointOfARestore kills drctl at each request that changes something, before and after it, in one
+// restore of each mode, and spoils every request once with a kind of fault that changes from day to day. Then
+// come the scenarios of TestTheRestoreMatrixCanFail with all safeguards in place. `make matrix` does all of it.
+func TestEveryPointOfARestore(t *testing.T) {
+	w := startRestore(t, restoreworld.Options{})
+	kinds := lab.FaultKinds()
+	for _, mode := range restoreworld.Modes() {
+		t.Run(string(mode), func(t *testing.T) {
+			tally, err := restoreworld.NewMatrix(w, mode, t.Logf).Quick(t.Context(), kinds[time.Now().UTC().YearDay()%len(kinds)])
+			require.NoError(t, err)
+			t.Logf("pvc-restore %s: %s", mode, &tally)
+			require.True(t, tally.Good(), "%s", &tally)
+			require.Greater(t, tally.Points, 20)
+			require.Greater(t, tally.Faults, 20)
+		})
+	}
+	for _, s := range restoreScenarios() {
+		t.Run(s.tag, func(t *testing.T) {
+			tally, err := s.run(t.Context(), w, t.Logf)
+			require.NoError(t, err)
+			require.True(t, tally.Good(), "%s", &tally)
+		})
+	}
+}
+
+// restoreScenario is one in which the safeguard decides that the build tag switches off.
+type restoreScenario struct {
+	tag string
+	run func(ctx context.Context, w *restoreworld.World, logf func(string, ...any)) (disturb.Tally, error)
+}
+
+func restoreScenarios() []restoreScenario {
+	return []restoreScenario{
+		{"drctl_off_fence", restoreworld.AgainstArgo},
+		{"drctl_off_writeahead", restoreworld.AbortAfterDeletion},
+		{"drctl_off_uid", restoreworld.ReplacedUnderway},
+		{"drctl_off_retain", restoreworld.Plain},
+		{"drctl_off_proof", restoreworld.SilentMover},
+	}
+}
+
+// TestTheRestoreMatrixCanFail switches each safeguard off in a build of its own.
+func TestTheRestoreMatrixCanFail(t *testing.T) {
+	for _, s := range restoreScenarios() {
+		t.Run(s.tag, func(t *testing.T) {
+			w := startRestore(t, restoreworld.Options{WithoutKyverno: true}, s.tag)
+			tally, err := s.run(t.Context(), w, t.Logf)
+			require.NoError(t, err)
+			require.Positive(t, tally.Lost, "%s: the oracle does not see what this safeguard is for", &tally)
+		})
+	}
+}
