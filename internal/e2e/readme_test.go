@@ -11,43 +11,20 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/drctl/drctl/internal/lab"
+	"github.com/drctl/drctl/internal/lab/runbook"
 )
-
-// readmeCommand is a command of the README with the output that is printed below it.
-type readmeCommand struct {
-	line   string
-	output []string
-}
-
-func readmeCommands(t *testing.T) []readmeCommand {
-	t.Helper()
-	root, err := lab.ModuleRoot()
-	require.NoError(t, err)
-	text, err := os.ReadFile(filepath.Join(root, "README.md"))
-	require.NoError(t, err)
-	var commands []readmeCommand
-	for _, block := range regexp.MustCompile("(?s)```console\n(.*?)```").FindAllStringSubmatch(string(text), -1) {
-		for line := range strings.SplitSeq(strings.TrimSpace(block[1]), "\n") {
-			if command, found := strings.CutPrefix(line, "$ "); found {
-				commands = append(commands, readmeCommand{line: command})
-			} else if line != "" {
-				last := &commands[len(commands)-1]
-				last.output = append(last.output, line)
-			}
-		}
-	}
-	return commands
-}
 
 // TestReadme runs every drctl command of the README and holds the printed output against what comes:
 // line by line, with numbers, times and IDs read as the same. A make target must exist.
 func TestReadme(t *testing.T) {
 	l := shared.Lab(t)
 	environment := append(l.Environment(), "ENDPOINT="+l.MinIO.EndpointURL, "RESCUE="+filepath.Join(t.TempDir(), "rescue"))
+	commands, err := runbook.Commands("README.md")
+	require.NoError(t, err)
 	ran := 0
-	for _, command := range readmeCommands(t) {
-		t.Run(command.line, func(t *testing.T) {
-			words := strings.Fields(strings.Split(command.line, " #")[0])
+	for _, command := range commands {
+		t.Run(command.Line, func(t *testing.T) {
+			words := strings.Fields(strings.Split(command.Line, " #")[0])
 			switch words[0] {
 			case "make":
 				root, err := lab.ModuleRoot()
@@ -57,15 +34,15 @@ func TestReadme(t *testing.T) {
 			case "go":
 				require.Equal(t, "github.com/drctl/drctl/cmd/drctl@latest", words[2])
 			case "drctl":
-				if standsInRunbook(t, command.line) {
-					return // and is run there, on a database that can be recovered
+				if standsInRunbook(t, command.Line) {
+					return // and is run there, on a database or a claim that can be lost
 				}
 				got := run(t, l, environment, expand(words[1:], environment)...)
 				require.Zero(t, got.code, got.stderr)
-				requireShape(t, command.output, got.stdout+got.stderr)
+				requireShape(t, command.Output, got.stdout+got.stderr)
 				ran++
 			default:
-				require.Fail(t, "the README has a command that no test knows", command.line)
+				require.Fail(t, "the README has a command that no test knows", command.Line)
 			}
 		})
 	}
@@ -73,7 +50,7 @@ func TestReadme(t *testing.T) {
 }
 
 // standsInRunbook reports whether the very command stands in a runbook, whose commands are all run by the
-// tests of recoveries.
+// tests of recoveries and restores.
 func standsInRunbook(t *testing.T, line string) bool {
 	t.Helper()
 	root, err := lab.ModuleRoot()

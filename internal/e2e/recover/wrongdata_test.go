@@ -93,7 +93,7 @@ func requireTargetsRefused(t *testing.T, o *flipworld.Operator, doubtful string)
 
 // requireCopyTouchesNothing holds the world to what it was while a copy was made: the live database goes on
 // with its archive, and nothing else is written anywhere.
-func requireCopyTouchesNothing(t *testing.T, b *runbook, copied func()) {
+func requireCopyTouchesNothing(t *testing.T, b *book, copied func()) {
 	t.Helper()
 	w := world(t)
 	before := look(t, b.operator)
