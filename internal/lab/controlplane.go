@@ -21,6 +21,8 @@ type ControlPlaneOptions struct {
 	ControllerManager bool
 	// Scheduler runs kube-scheduler.
 	Scheduler bool
+	// ControllerQPS is how many requests a second each controller may send; 0 for what it comes with (20).
+	ControllerQPS int
 }
 
 // AdminUser may do everything (group system:masters).

@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"time"
 )
 
 // auditPolicy records the requests of people, and nothing of the controllers and of readiness checks.
@@ -32,6 +33,8 @@ type Request struct {
 	// Group, Resource, Subresource, Namespace and Name say what it was about; all empty for a
 	// request such as /version or discovery.
 	Group, Resource, Subresource, Namespace, Name string
+	// Received is when it arrived, Answered when the answer was complete; zero while it is not.
+	Received, Answered time.Time
 	// Code is the HTTP status. It may still be 0 just after the answer arrived, and of a watch that
 	// goes on.
 	Code int
@@ -39,11 +42,14 @@ type Request struct {
 
 // auditEvent is the part of audit.k8s.io/v1 Event that Request is made from.
 type auditEvent struct {
-	AuditID    string `json:"auditID"`
-	Stage      string `json:"stage"`
-	Verb       string `json:"verb"`
-	RequestURI string `json:"requestURI"`
-	UserAgent  string `json:"userAgent"`
+	AuditID string `json:"auditID"`
+	Stage   string `json:"stage"`
+	// Received is that of the request, Reached that of the stage.
+	Received   time.Time `json:"requestReceivedTimestamp"`
+	Reached    time.Time `json:"stageTimestamp"`
+	Verb       string    `json:"verb"`
+	RequestURI string    `json:"requestURI"`
+	UserAgent  string    `json:"userAgent"`
 	User       struct {
 		Username string `json:"username"`
 	} `json:"user"`
@@ -94,6 +100,9 @@ func (k *Kubernetes) RequestsSince(mark int64, user string) ([]Request, error) {
 		switch {
 		case received:
 			requests[at].Code = event.ResponseStatus.Code
+			if event.Stage == "ResponseComplete" {
+				requests[at].Answered = event.Reached
+			}
 		case event.Stage == "RequestReceived" && event.User.Username == user:
 			index[event.AuditID] = len(requests)
 			requests = append(requests, event.request())
@@ -107,5 +116,6 @@ func (e auditEvent) request() Request {
 		Verb: e.Verb, User: e.User.Username, UserAgent: e.UserAgent, URI: e.RequestURI,
 		Group: e.ObjectRef.APIGroup, Resource: e.ObjectRef.Resource, Subresource: e.ObjectRef.Subresource,
 		Namespace: e.ObjectRef.Namespace, Name: e.ObjectRef.Name, Code: e.ResponseStatus.Code,
+		Received: e.Received,
 	}
 }

@@ -70,6 +70,9 @@ func (k *Kubernetes) startControllers(ctx context.Context, o ControlPlaneOptions
 		args := append([]string{"kube-controller-manager"}, common...)
 		args = append(args, "--use-service-account-credentials=true",
 			"--service-account-private-key-file="+k.path("service-account.key"), "--root-ca-file="+k.path("ca.crt"))
+		if o.ControllerQPS > 0 {
+			args = append(args, fmt.Sprintf("--kube-api-qps=%d", o.ControllerQPS), fmt.Sprintf("--kube-api-burst=%d", 2*o.ControllerQPS))
+		}
 		if err := k.startController(ctx, args); err != nil {
 			return err
 		}
