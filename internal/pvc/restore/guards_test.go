@@ -51,7 +51,11 @@ func untold() map[string]struct {
 		"no count":          {restores(func(m *mover) { m.restored.Counted = false }), "no line of the mover says how many files it restored"},
 		"no name":           {restores(func(m *mover) { m.restored.SelectedID = "" }), "no line of the mover names the snapshot that it restored"},
 		"an error":          {restores(func(m *mover) { m.restored.Counted, m.restored.Errors = false, []string{"ERROR: no space left"} }), "the mover said: ERROR: no space left"},
-		"no line at all":    {func(w *world) { w.silent = true }, "no line of the mover names the snapshot that it restored"},
+		"a run that never was": {func(w *world) {
+			w.silent = true
+			restores(func(m *mover) { m.Image, m.Result, m.Completed = "", "", m.Trigger })(w)
+		}, "no line of the mover names the snapshot that it restored"},
+		"no line at all": {func(w *world) { w.silent = true }, "no line of the mover names the snapshot that it restored"},
 	}
 }
 
@@ -109,6 +113,26 @@ func TestUnprovenInPlace(t *testing.T) {
 			require.Empty(t, w.Fences)
 			require.Empty(t, w.Movers)
 			require.Len(t, w.Images, 1, "the way back stays")
+		})
+	}
+}
+
+// TestDisprovedIsTriedAgain: who resumes has mended the cause, and the mover runs once more.
+func TestDisprovedIsTriedAgain(t *testing.T) {
+	for name, lie := range untold() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w, dir := newWorld(), t.TempDir()
+			lie.set(w)
+			plan, err := w.run(t, dir, options(inPlace))
+			require.ErrorIs(t, err, ErrUnproven)
+			require.ErrorContains(t, err, "drctl abort "+plan.ID+" --give-up ends the plan")
+			require.ErrorIs(t, w.use().Resume(t.Context(), w.engine(dir), plan, here), ErrUnproven, "nothing was mended")
+			w.twist, w.silent = nil, false
+			require.NoError(t, w.use().Resume(t.Context(), w.engine(dir), plan, here))
+			require.Equal(t, w.Contents["s3"], w.Volumes[w.Claims[target].Volume].Data)
+			require.Empty(t, w.Fences)
+			require.Empty(t, w.Lost)
 		})
 	}
 }
@@ -199,6 +223,13 @@ func TestGuardsFire(t *testing.T) {
 		}), kind: operation.ErrConflict, text: "is bound to its old volume pv-claim-1 again", next: "drctl resume"},
 		"a backup that made nothing": {set: backups(func(w *world, m *mover) { w.Repo, m.backedUp = w.Repo[:len(w.Repo)-1], recovery.BackupLog{} }), step: stepProveBackup,
 			kind: operation.ErrNotVerified, text: "the repository has no new complete snapshot of data-pvc-backup@karakeep:/data", next: "drctl resume"},
+		"a backup that never ran": {set: backups(func(w *world, m *mover) { w.Repo, m.Result, m.Completed = w.Repo[:len(w.Repo)-1], "", m.Trigger }), kind: ErrUnproven,
+			text: "VolSync reports a run that never was", next: "drctl pvc backup karakeep/data-pvc; drctl abort"},
+		"a paused backup": {set: backups(func(w *world, m *mover) {
+			w.Repo, m.Result, m.Completed, m.Paused = w.Repo[:len(w.Repo)-1], "", m.Trigger, true
+		}), kind: ErrUnproven, text: "-b is paused", next: "drctl pvc backup karakeep/data-pvc; drctl abort"},
+		"a paused destination": {set: restores(func(m *mover) { m.Image, m.Result, m.Completed, m.Paused = "", "", m.Trigger, true }), kind: operation.ErrConflict,
+			text: "is paused: VolSync reports a run that never was", next: `-p '{"spec":{"paused":false}}'`, live: true},
 		"a backup of another": {set: backups(func(w *world, m *mover) { m.backedUp.SnapshotID = "elsewhere" }), step: stepProveBackup,
 			kind: operation.ErrNotVerified, text: "nor the mover's elsewhere", next: "drctl resume"},
 		"half a backup": {set: backups(func(w *world, m *mover) { w.Repo[len(w.Repo)-1].Incomplete = "canceled" }), step: stepProveBackup,

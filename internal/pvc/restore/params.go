@@ -146,8 +146,10 @@ const (
 	factProvenAt  = "dataProvenAt"
 	factGone      = "claimGoneAt"
 	// factProof is the mover's word: snapshot and files.
-	factProof  = "proof"
-	factRetain = "retain"
+	factProof = "proof"
+	// factDisproved is the trigger of the mover's last run that was not proven.
+	factDisproved = "disprovedRun"
+	factRetain    = "retain"
 	// factBackupBefore is the start of the newest snapshot before the new one was asked for.
 	factBackupBefore = "newestSnapshotBefore"
 	factBackup       = "backup"

@@ -59,6 +59,9 @@ func TestPreflightRefuses(t *testing.T) {
 		"a shared identity": {set: func(w *world) {
 			w.sources = append(w.sources, w.sources[0], recovery.ReplicationSource{Namespace: namespace, Claim: "data-pvc-2", Identity: identity})
 		}, kind: recovery.ErrConflict, text: "karakeep/data-pvc and karakeep/data-pvc-2 all back up as data-pvc-backup@karakeep:/data", next: "then give --snapshot ID"},
+		"a shared identity, without a ReplicationSource of its own yet": {set: func(w *world) {
+			w.sources = []recovery.ReplicationSource{{Namespace: namespace, Claim: "data-pvc-2", Identity: identity}}
+		}, kind: recovery.ErrConflict, text: "karakeep/data-pvc and karakeep/data-pvc-2 all back up as"},
 		"no class":                   {set: func(w *world) { w.Claims[target].StorageClass = "gone" }, kind: recovery.ErrNotFound, text: "storage class gone does not exist", next: "longhorn"},
 		"no snapshot class":          {set: func(w *world) { w.Claims[target].StorageClass = "local" }, kind: recovery.ErrNotFound, text: "rancher.io/local-path", next: "--mode in-place --no-safety"},
 		"no snapshot class in place": {set: func(w *world) { w.Claims[target].StorageClass = "local" }, change: inPlace, kind: recovery.ErrNotFound, next: "--no-safety"},

@@ -157,8 +157,12 @@ func (r *Restore) checkSharers(ctx context.Context, o Options, out *Prepared) er
 		gaps.Add("look who else backs up as "+p.Identity.String(), err)
 	}
 	out.gaps(gaps)
-	var sharing []string
-	claims := map[string]bool{}
+	// The claim itself counts without a ReplicationSource: the policy makes one only after two hours.
+	own := p.target()
+	if o.FromName != "" {
+		own = o.FromNamespace + "/" + o.FromName
+	}
+	sharing, claims := []string{own}, map[string]bool{own: true}
 	for _, source := range sources {
 		if source.Identity == p.Identity && !claims[source.Namespace+"/"+source.Claim] {
 			claims[source.Namespace+"/"+source.Claim] = true

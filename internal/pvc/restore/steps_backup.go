@@ -86,28 +86,33 @@ func (s backedUpStep) Observe(ctx context.Context, run *operation.Run) (operatio
 	if now == nil {
 		return conflict("ReplicationSource %s/%s is gone: somebody deleted it", p.Namespace, sourceName(run.Plan.ID))
 	}
-	ended, observation, err := moverState(run, p.Namespace, "replicationsource", now)
+	ended, observation, err := moverState(run, p.Namespace, sourceKind, now)
 	if !ended {
 		return observation, err
+	}
+	if now.Result == "" {
+		why := "VolSync reports a run that never was"
+		if now.Paused {
+			why += ": ReplicationSource " + now.Name + " is paused"
+		}
+		return operation.Observation{}, nothingBackedUp(run, p, why, "see who does that, then drctl pvc backup "+p.String())
 	}
 	lines, err := s.Movers.MoverLog(ctx, p.Namespace, now.Job)
 	if err != nil {
 		return operation.Observation{}, err
 	}
 	if s.Movers.ReadBackup(lines).Empty || s.Movers.ReadBackup(now.Logs).Empty {
-		return operation.Observation{}, nothingBackedUp(run, p)
+		return operation.Observation{}, nothingBackedUp(run, p, "the volume of claim "+p.String()+" is empty, and an empty volume makes no snapshot", "see what is in it")
 	}
 	return done()
 }
 
-func nothingBackedUp(run *operation.Run, p *Params) error {
-	giveUp := " --give-up" // the restore before it is past its point of no return
-	if run.Plan.Operation == BackupOperation {
-		giveUp = ""
+func nothingBackedUp(run *operation.Run, p *Params, why, next string) error {
+	if run.Plan.Operation != BackupOperation {
+		next += "; drctl abort " + run.Plan.ID + " --give-up removes what drctl made" // the restore before it stays
 	}
 	return &recovery.Problem{
-		What: run.Step.Title, Why: "the volume of claim " + p.String() + " is empty, and an empty volume makes no snapshot",
-		Next: "see what is in it; drctl abort " + run.Plan.ID + giveUp + " removes what drctl made", Err: errors.Join(operation.ErrNotVerified, ErrUnproven),
+		What: run.Step.Title, Why: why, Next: next, Err: errors.Join(operation.ErrNotVerified, ErrUnproven),
 	}
 }
 

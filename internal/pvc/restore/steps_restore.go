@@ -151,14 +151,22 @@ func (s restoredStep) Observe(ctx context.Context, run *operation.Run) (operatio
 	if now == nil {
 		return conflict("ReplicationDestination %s/%s is gone: somebody deleted it", p.Namespace, run.Plan.ID)
 	}
-	if ended, observation, err := moverState(run, p.Namespace, "replicationdestination", now); !ended {
+	if ended, observation, err := moverState(run, p.Namespace, destinationKind, now); !ended {
 		return observation, err
 	}
-	if p.Mode != InPlace && now.Image == "" {
+	// Complete without a result: no mover ran at all, and there never will be an image. The proof finds that
+	// nobody said anything, and has it run once more.
+	if p.Mode != InPlace && now.Image == "" && now.Result != "" {
 		return pending("the mover is done, its VolumeSnapshot is not ready")
 	}
 	return operation.Observation{State: operation.Done}, run.SetFact(ctx, factRestored, s.stamp())
 }
+
+// The kinds of movers' objects, as kubectl takes them.
+const (
+	destinationKind = "replicationdestination"
+	sourceKind      = "replicationsource"
+)
 
 // moverState judges a mover that has not ended well; ended is true for one that did, as VolSync has it.
 func moverState(run *operation.Run, namespace, kind string, now *recovery.MoverRun) (ended bool, o operation.Observation, err error) {
@@ -168,18 +176,24 @@ func moverState(run *operation.Run, namespace, kind string, now *recovery.MoverR
 		o, err = conflict("%s %s/%s is not of this plan", kind, namespace, now.Name)
 	case now.Result == "Failed" && now.Completed != now.Trigger:
 		o, err = stopped(run, "VolSync tries again by itself; mend the cause ("+look+")", "the mover failed: %s", lastLine(now.Logs, now.Condition))
+	case now.Completed == now.Trigger && now.Paused && now.Result == "" && kind == destinationKind:
+		o, err = stopped(run, unpause(namespace, kind, now), "%s %s is paused: VolSync reports a run that never was", kind, now.Name)
 	case now.Completed == now.Trigger && now.Result != "Failed":
 		return true, o, nil
 	case now.Completed == now.Trigger:
 		o, err = stopped(run, look, "the mover ended with %s: %s", now.Result, lastLine(now.Logs, now.Condition))
 	case now.Paused:
-		o, err = stopped(run, "kubectl -n "+namespace+" patch "+kind+" "+now.Name+` --type=merge -p '{"spec":{"paused":false}}'`, "%s %s is paused: it would never run", kind, now.Name)
+		o, err = stopped(run, unpause(namespace, kind, now), "%s %s is paused: it would never run", kind, now.Name)
 	case now.StartedAt.IsZero() && now.Condition == "":
 		o, err = pending("VolSync has not taken %s %s up (is its controller running?)", kind, now.Name)
 	default:
 		o, err = pending("the mover is at work%s", after(": ", lastLine(now.Condition)))
 	}
 	return false, o, err
+}
+
+func unpause(namespace, kind string, now *recovery.MoverRun) string {
+	return "kubectl -n " + namespace + " patch " + kind + " " + now.Name + ` --type=merge -p '{"spec":{"paused":false}}'`
 }
 
 // proveStep reads the mover's own lines. Nothing else proves a restore, and VolSync throws them away: when
@@ -204,7 +218,7 @@ func (s proveStep) Observe(ctx context.Context, run *operation.Run) (operation.O
 	if now == nil {
 		return conflict("ReplicationDestination %s/%s is gone: somebody deleted it", p.Namespace, run.Plan.ID)
 	}
-	if ended, observation, err := moverState(run, p.Namespace, "replicationdestination", now); !ended {
+	if ended, observation, err := moverState(run, p.Namespace, destinationKind, now); !ended {
 		return observation, err
 	}
 	log, heard, err := s.said(ctx, p, now)
@@ -216,6 +230,13 @@ func (s proveStep) Observe(ctx context.Context, run *operation.Run) (operation.O
 	}
 	verdict := judge(p, log)
 	if verdict.Result != Proven {
+		// Who resumes wants it tried again, with the cause mended: the same lines would say the same for ever.
+		if judged, _ := run.Fact(factDisproved); judged == now.Trigger {
+			return pending("%s: it runs once more", verdict.Observed)
+		}
+		if err := run.SetFact(ctx, factDisproved, now.Trigger); err != nil {
+			return operation.Observation{}, err
+		}
 		return operation.Observation{}, verdict.problem(run, p)
 	}
 	if err := run.SetFact(ctx, factProof, verdict.Observed); err != nil {

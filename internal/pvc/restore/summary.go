@@ -66,11 +66,14 @@ func Summarize(planID string, p *Params, created, ended time.Time, fact func(str
 	return s
 }
 
+// rescue is the claim as which the old volume can be had back.
+func (p *Params) rescue() string { return p.Name + "-rescue" }
+
 // oldVolume names the way back. A claimRef without UID binds the volume to the rescue claim and to nobody
 // else; dropping the claimRef would let any stranger bind it. The rescue claim carries no backup label: it
 // would be backed up under a name of its own.
 func (p *Params) oldVolume(planID string) *OldVolume {
-	claim := p.Name + "-rescue"
+	claim := p.rescue()
 	modes := `"` + strings.Join(p.AccessModes, `","`) + `"`
 	if p.Mode == InPlace && !p.NoSafety {
 		manifest := fmt.Sprintf(`{"apiVersion":"v1","kind":"PersistentVolumeClaim","metadata":{"namespace":%q,"name":%q},"spec":{"storageClassName":%q,"accessModes":[%s],"resources":{"requests":{"storage":"%d"}},"dataSource":{"apiGroup":"snapshot.storage.k8s.io","kind":"VolumeSnapshot","name":%q}}}`,
