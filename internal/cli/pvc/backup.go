@@ -3,23 +3,21 @@ package pvccmd
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/drctl/drctl/internal/cli/command"
-	"github.com/drctl/drctl/internal/operation"
 	"github.com/drctl/drctl/internal/pvc/restore"
-	"github.com/drctl/drctl/internal/recovery"
 )
 
 type backupOptions struct {
 	factory *command.Factory
 	output  command.Output
 	targets
-	dryRun  bool
-	timeout time.Duration
+	dryRun   bool
+	timeout  time.Duration
+	parallel int
 }
 
 func newBackup(f *command.Factory, run func(context.Context, *backupOptions) error) *cobra.Command {
@@ -35,13 +33,14 @@ only when the repository itself holds a new, complete snapshot.`,
   # everything that is protected
   drctl pvc backup -A`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := errors.Join(o.complete(args), o.output.Validate()); err != nil {
+			if err := errors.Join(o.complete(args), o.output.Validate(), checkParallel(o.parallel)); err != nil {
 				return err
 			}
 			return run(cmd.Context(), o)
 		},
 	}
 	o.add(cmd, f)
+	cmd.Flags().IntVar(&o.parallel, "parallel", usualClaims, "how many claims at a time")
 	cmd.Flags().BoolVar(&o.dryRun, "dry-run", false, "print the plan, change nothing")
 	cmd.Flags().DurationVar(&o.timeout, "timeout", 0, "how long to wait for a mover (default 24h)")
 	o.output.AddFlag(cmd)
@@ -59,25 +58,10 @@ func backupRun(ctx context.Context, o *backupOptions) error {
 		return err
 	}
 	use.Unfinished = once(f.Unfinished)
-	var failed []string
-	var all error
-	for _, w := range wanted {
-		err := o.one(ctx, use, w)
-		if len(wanted) == 1 || ctx.Err() != nil {
-			return err
-		}
-		if err != nil {
-			f.Streams.Warn("%s/%s: %v", w.Namespace, w.Name, err)
-			failed = append(failed, w.Namespace+"/"+w.Name)
-			if errors.Is(err, operation.ErrUnfinished) {
-				all = operation.ErrUnfinished
-			}
-		}
+	if len(wanted) > 1 {
+		return o.many(ctx, use, wanted)
 	}
-	if len(failed) == 0 {
-		return nil
-	}
-	return &recovery.Problem{What: fmt.Sprintf("%d of %d claims are not backed up", len(failed), len(wanted)), Next: "see drctl plans, and the warnings above", Err: errors.Join(recovery.ErrPartial, all)}
+	return o.one(ctx, use, wanted[0])
 }
 
 func (o *backupOptions) one(ctx context.Context, use *restore.Restore, wanted restore.Options) error {

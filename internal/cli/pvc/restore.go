@@ -131,12 +131,20 @@ func (o *restoreOptions) complete(args []string) error {
 		return usage("--wait=false can't be", "a restore is proven at its end; drctl resume goes on with one that was broken off")
 	case single && !o.single():
 		return usage("--new-name, --snapshot, --from and --size are for one claim", "name one, or leave them out")
-	case o.parallel < 1 || o.parallel > mostClaims:
-		return usage(fmt.Sprintf("--parallel %d can't be", o.parallel), fmt.Sprintf("give 1 to %d", mostClaims))
+	}
+	if err := checkParallel(o.parallel); err != nil {
+		return err
 	}
 	probe := o.Options
 	probe.Namespace, probe.Name = "n", "n" // what names the claim is checked by its own rules
 	return probe.Validate()
+}
+
+func checkParallel(parallel int) error {
+	if parallel < 1 || parallel > mostClaims {
+		return &recovery.Problem{What: fmt.Sprintf("--parallel %d can't be", parallel), Next: fmt.Sprintf("give 1 to %d", mostClaims), Err: recovery.ErrUsage}
+	}
+	return nil
 }
 
 func parseAsOf(text string) (time.Time, error) {
@@ -208,7 +216,7 @@ func restoreOne(ctx context.Context, o *restoreOptions, wanted restore.Options) 
 	if o.dryRun {
 		return printDryRun(f.Streams, o.output, prepared, plan)
 	}
-	if err := writePlan(f.Streams.Err, f.Streams, prepared, plan); err != nil {
+	if err := writePlan(f.Streams.Err, f.Streams, f.Streams.ErrWidth, prepared, plan); err != nil {
 		return err
 	}
 	if !o.yes {

@@ -152,7 +152,8 @@ const (
 	factRetain    = "retain"
 	// factBackupBefore is the start of the newest snapshot before the new one was asked for.
 	factBackupBefore = "newestSnapshotBefore"
-	factBackup       = "backup"
-	factRestored     = "restoredAt"
-	factStoppedAt    = "stoppedAt"
+	// FactBackup is the new snapshot of a backup.
+	FactBackup    = "backup"
+	factRestored  = "restoredAt"
+	factStoppedAt = "stoppedAt"
 )

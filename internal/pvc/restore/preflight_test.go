@@ -219,7 +219,7 @@ func TestBackup(t *testing.T) {
 	require.Empty(t, w.Lost)
 	_, facts, err := operation.NewStore(dir).Read(plan.ID)
 	require.NoError(t, err)
-	require.Equal(t, "new1", facts[factBackup])
+	require.Equal(t, "new1", facts[FactBackup])
 	require.Equal(t, live, w.Contents["new1"])
 	report := SummarizeBackup(plan.ID, prepared.Params, noon, noon.Add(time.Minute), func(key string) string { return facts[key] })
 	require.Equal(t, "new1", report.SnapshotID)

@@ -2,6 +2,7 @@ package restore
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -136,10 +137,10 @@ func (r *Restore) checkStorage(ctx context.Context, _ Options, out *Prepared) er
 	if p.Mover.SnapshotClass == "" {
 		p.Mover.SnapshotClass = class.SnapshotClass
 	}
-	if p.SnapshotClass == "" && (p.Mode != InPlace || !p.NoSafety) {
+	if p.SnapshotClass == "" && p.snapshots() {
 		return &recovery.Problem{
 			What: "take VolumeSnapshots of class " + class.Name, Why: "no VolumeSnapshotClass is of its driver " + class.Provisioner,
-			Next: "create one; or restore with --mode in-place --no-safety", Err: recovery.ErrNotFound,
+			Next: "create one" + p.withoutSnapshots(), Err: recovery.ErrNotFound,
 		}
 	}
 	if p.Snapshot.SizeBytes > p.CapacityBytes {
@@ -149,6 +150,27 @@ func (r *Restore) checkStorage(ctx context.Context, _ Options, out *Prepared) er
 		}
 	}
 	return nil
+}
+
+// snapshots reports whether the plan needs VolumeSnapshots: of the restored volume, of the one that is written
+// into, or of the one that is backed up.
+func (p *Params) snapshots() bool {
+	if p.Snapshot.ID != "" {
+		return p.Mode != InPlace || !p.NoSafety
+	}
+	var block struct {
+		CopyMethod string `json:"copyMethod"`
+	}
+	// A block that can't be read is VolSync's to refuse.
+	_ = json.Unmarshal(p.Mover.Kopia, &block)
+	return block.CopyMethod == "" || block.CopyMethod == "Snapshot"
+}
+
+func (p *Params) withoutSnapshots() string {
+	if p.Snapshot.ID == "" {
+		return "; or set copyMethod of the claim's ReplicationSource to Clone or Direct"
+	}
+	return "; or restore with --mode in-place --no-safety"
 }
 
 // checkPods looks at who uses the claim.

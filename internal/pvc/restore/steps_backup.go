@@ -148,7 +148,7 @@ func (s proveBackupStep) Observe(ctx context.Context, run *operation.Run) (opera
 	}
 	for _, snapshot := range all {
 		if snapshot.Source == p.Mover.Identity && snapshot.Complete() && (snapshot.ID == made || (made == "" && snapshot.StartTime.After(before))) {
-			return operation.Observation{State: operation.Done}, run.SetFact(ctx, factBackup, snapshot.ID)
+			return operation.Observation{State: operation.Done}, run.SetFact(ctx, FactBackup, snapshot.ID)
 		}
 	}
 	return pending("the repository has no new complete snapshot of %s%s", p.Mover.Identity, after(", nor the mover's ", made))

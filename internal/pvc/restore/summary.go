@@ -48,7 +48,7 @@ type OldVolume struct {
 func Summarize(planID string, p *Params, created, ended time.Time, fact func(string) string) *Summary {
 	s := &Summary{
 		APIVersion: recovery.APIVersion, Kind: "RestoreReport", Plan: planID, Mode: p.Mode, Namespace: p.Namespace, Name: p.claim(),
-		Snapshot: p.Snapshot, Proof: fact(factProof), Volume: fact(factVolume), BackupID: fact(factBackup), OldVolume: p.oldVolume(planID), Notes: []string{},
+		Snapshot: p.Snapshot, Proof: fact(factProof), Volume: fact(factVolume), BackupID: fact(FactBackup), OldVolume: p.oldVolume(planID), Notes: []string{},
 	}
 	s.RTOSeconds = int64(ended.Sub(created).Seconds())
 	until := created
@@ -115,6 +115,6 @@ type BackupSummary struct {
 func SummarizeBackup(planID string, p *Params, created, ended time.Time, fact func(string) string) *BackupSummary {
 	return &BackupSummary{
 		APIVersion: recovery.APIVersion, Kind: "BackupReport", Plan: planID, Namespace: p.Namespace, Name: p.Name, Source: p.Mover.Identity,
-		SnapshotID: fact(factBackup), TookSeconds: int64(ended.Sub(created).Seconds()),
+		SnapshotID: fact(FactBackup), TookSeconds: int64(ended.Sub(created).Seconds()),
 	}
 }
