@@ -2,56 +2,74 @@ package command
 
 import (
 	"fmt"
+	"io"
+	"slices"
+	"strings"
 	"sync"
 	"time"
-
-	"github.com/jedib0t/go-pretty/v6/progress"
+	"unicode/utf8"
 
 	"github.com/drctl/drctl/internal/operation"
 	"github.com/drctl/drctl/internal/ui"
 )
 
-// Board tells on stderr how many plans go that run side by side: on a terminal one moving line for each of
-// them, elsewhere one line for each that ended.
+// Board tells on stderr how many plans go that run side by side: one line for each that ended, and on a
+// terminal below them one moving line for each that is under way.
 type Board struct {
 	streams ui.Streams
 	now     func() time.Time
 	total   int
+	begun   time.Time
 
-	mu    sync.Mutex
-	live  progress.Writer
-	rows  map[string]*row
-	ended int
+	mu            sync.Mutex
+	rows          []*row
+	ended, failed int
+	// drawn is how many moving lines stand on the terminal, turn which picture of the spinner is next.
+	drawn, turn int
+
+	stop    chan struct{}
+	stopped sync.WaitGroup
 }
 
-// row is one plan on the board.
+// row is a plan that is under way.
 type row struct {
-	target  string
-	began   time.Time
-	tracker *progress.Tracker
+	plan, target string
+	begun        time.Time
+	index, total int
+	// title is the present step's, text what it waits for.
+	title, text string
 }
 
-// boardWidth is the bar's; the rest of the line is for words.
-const boardWidth = 16
+const (
+	// boardRows are shown at most: more would scroll off a small terminal, where they can't be taken back.
+	boardRows = 12
+	// boardTurn is how often the moving lines are drawn, boardSign how often a log without them shows life.
+	boardTurn = 150 * time.Millisecond
+	boardSign = time.Minute
+	spinner   = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
+)
 
-// NewBoard makes a board for so many plans.
+// NewBoard makes a board for so many plans. Close ends it.
 func NewBoard(f *Factory, total int) *Board {
-	b := &Board{streams: f.Streams, now: f.Now, total: total, rows: map[string]*row{}}
-	if !b.streams.Interactive {
-		return b
+	b := &Board{streams: f.Streams, now: f.Now, total: total, begun: f.Now(), stop: make(chan struct{})}
+	every, show := boardSign, b.sign
+	if b.streams.Interactive {
+		every, show = boardTurn, func() { b.draw("") }
 	}
-	b.live = progress.NewWriter()
-	b.live.SetOutputWriter(b.streams.Err)
-	b.live.SetAutoStop(false)
-	b.live.SetTrackerLength(boardWidth)
-	b.live.SetTrackerPosition(progress.PositionLeft)
-	b.live.SetUpdateFrequency(200 * time.Millisecond)
-	b.live.SetSortBy(progress.SortByMessage)
-	b.live.SetNumTrackersExpected(total)
-	b.live.SetTerminalWidth(b.streams.ErrWidth)
-	b.live.Style().Visibility.ETA, b.live.Style().Visibility.Percentage, b.live.Style().Visibility.Speed = false, false, false
-	b.live.Style().Visibility.TrackerOverall = total > 1
-	go b.live.Render()
+	b.stopped.Go(func() {
+		ticker := time.NewTicker(every)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-b.stop:
+				return
+			case <-ticker.C:
+				b.mu.Lock()
+				show()
+				b.mu.Unlock()
+			}
+		}
+	})
 	return b
 }
 
@@ -59,42 +77,28 @@ func NewBoard(f *Factory, total int) *Board {
 func (b *Board) Began(plan, target string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	r := &row{target: target, began: b.now()}
-	b.rows[plan] = r
-	if b.live != nil {
-		r.tracker = &progress.Tracker{Message: target, Units: progress.UnitsDefault}
-		b.live.AppendTracker(r.tracker)
-	}
+	b.rows = append(b.rows, &row{plan: plan, target: target, begun: b.now()})
 }
 
 // Event is what the engines call.
 func (b *Board) Event(e operation.Event) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	r := b.rows[e.Plan]
-	if r == nil || r.tracker == nil {
+	i := b.find(e.Plan)
+	if i < 0 {
 		return
 	}
-	r.tracker.UpdateTotal(int64(e.Total))
+	r := b.rows[i]
 	switch e.Kind {
-	case operation.StepStarted, operation.UndoStarted:
-		r.tracker.SetValue(int64(e.Index - 1))
-		r.tracker.UpdateMessage(b.fit(r.target + "  " + e.Step.Title))
+	case operation.StepStarted:
+		r.index, r.total, r.title, r.text = e.Index, e.Total, e.Step.Title, ""
+	case operation.UndoStarted:
+		r.index, r.total, r.title, r.text = e.Index, e.Total, "undo: "+e.Step.Title, ""
 	case operation.StepProgress:
-		r.tracker.UpdateMessage(b.fit(r.target + "  " + e.Text))
+		r.text = e.Text
 	case operation.StepRetry:
-		r.tracker.UpdateMessage(b.fit(r.target + "  trying again: " + e.Err.Error()))
+		r.text = "trying again: " + e.Err.Error()
 	}
-}
-
-// fit cuts what would break the line.
-func (b *Board) fit(text string) string {
-	const reserve = boardWidth + 24
-	runes := []rune(text)
-	if b.streams.ErrWidth <= reserve || len(runes) <= b.streams.ErrWidth-reserve {
-		return text
-	}
-	return string(runes[:b.streams.ErrWidth-reserve]) + "…"
 }
 
 // Ended says how a plan ended.
@@ -102,40 +106,119 @@ func (b *Board) Ended(plan, target string, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.ended++
-	r := b.rows[plan]
-	if r == nil {
-		r = &row{target: target, began: b.now()}
+	begun := b.now()
+	if i := b.find(plan); i >= 0 {
+		begun = b.rows[i].begun
+		b.rows = slices.Delete(b.rows, i, i+1)
 	}
-	if r.tracker != nil {
-		r.tracker.UpdateMessage(b.fit(target))
-		if err == nil {
-			r.tracker.SetValue(r.tracker.Total)
-			r.tracker.MarkAsDone()
-		} else {
-			r.tracker.MarkAsErrored()
-		}
-		return
-	}
-	if b.live != nil {
-		return
-	}
-	took := ui.Age(b.now().Sub(r.began).Round(time.Second))
+	line := fmt.Sprintf("[%d/%d] %s (%s)", b.ended, b.total, target, b.since(begun))
 	if err == nil {
-		_, _ = fmt.Fprintf(b.streams.Err, "%s [%d/%d] %s (%s)\n", b.streams.Paint(ui.Good, "✓"), b.ended, b.total, target, took)
-		return
+		line = b.streams.Paint(ui.Good, "✓") + " " + line
+	} else {
+		b.failed++
+		line = fmt.Sprintf("%s %s: %v", b.streams.Paint(ui.Bad, "✗"), line, err)
 	}
-	_, _ = fmt.Fprintf(b.streams.Err, "%s [%d/%d] %s (%s): %v\n", b.streams.Paint(ui.Bad, "✗"), b.ended, b.total, target, took, err)
+	b.draw(line + "\n")
 }
 
-// Close ends the moving lines.
+// Close takes the moving lines away.
 func (b *Board) Close() {
-	if b.live == nil {
+	close(b.stop)
+	b.stopped.Wait()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.rows = nil
+	b.draw("")
+}
+
+func (b *Board) find(plan string) int {
+	return slices.IndexFunc(b.rows, func(r *row) bool { return r.plan == plan })
+}
+
+func (b *Board) since(begun time.Time) string { return ui.Age(b.now().Sub(begun).Round(time.Second)) }
+
+// draw puts lines that stay in the place of the moving ones, and those below them anew. It is one write, so
+// that nothing flickers.
+func (b *Board) draw(stays string) {
+	if !b.streams.Interactive {
+		_, _ = io.WriteString(b.streams.Err, stays)
 		return
 	}
-	// What was said last must be seen.
-	time.Sleep(300 * time.Millisecond)
-	b.live.Stop()
-	for b.live.IsRenderInProgress() {
-		time.Sleep(10 * time.Millisecond)
+	const clearLine, clearBelow = "\x1b[K", "\x1b[J"
+	lines := b.lines()
+	var s strings.Builder
+	if b.drawn > 0 {
+		fmt.Fprintf(&s, "\x1b[%dA", b.drawn)
 	}
+	s.WriteString(strings.ReplaceAll(stays, "\n", clearLine+"\n"))
+	for _, line := range lines {
+		s.WriteString(line + clearLine + "\n")
+	}
+	if b.drawn > len(lines) {
+		s.WriteString(clearBelow)
+	}
+	b.drawn = len(lines)
+	_, _ = io.WriteString(b.streams.Err, s.String())
+}
+
+// lines are the moving ones.
+func (b *Board) lines() []string {
+	if len(b.rows) == 0 {
+		return nil
+	}
+	shown := b.rows[:min(len(b.rows), boardRows)]
+	widest := 0
+	for _, r := range shown {
+		widest = max(widest, utf8.RuneCountInString(r.target))
+	}
+	pictures := []rune(spinner)
+	picture := string(pictures[b.turn%len(pictures)])
+	b.turn++
+	var lines []string
+	for _, r := range shown {
+		text := fmt.Sprintf("%-*s  %7s  %4s  %s", widest, r.target, fmt.Sprintf("[%d/%d]", r.index, r.total), b.since(r.begun), r.words())
+		lines = append(lines, b.streams.Paint(ui.Good, picture)+" "+b.fit(text))
+	}
+	return append(lines, b.streams.Paint(ui.Faint, b.fit("  "+b.counts(len(b.rows)-len(shown)))))
+}
+
+// words is what a plan does now.
+func (r *row) words() string {
+	if r.text == "" {
+		return r.title
+	}
+	return r.title + " · " + r.text
+}
+
+func (b *Board) counts(hidden int) string {
+	text := fmt.Sprintf("%d of %d done, %d under way", b.ended-b.failed, b.total, len(b.rows))
+	if hidden > 0 {
+		text += fmt.Sprintf(" (%d not shown)", hidden)
+	}
+	if b.failed > 0 {
+		text += fmt.Sprintf(", %d failed", b.failed)
+	}
+	return text + ", " + b.since(b.begun)
+}
+
+// fit cuts what would break the line: what moves must not be longer than one.
+func (b *Board) fit(text string) string {
+	const reserve, unknown = 4, 80
+	columns := b.streams.ErrWidth
+	if columns <= reserve {
+		columns = unknown
+	}
+	runes := []rune(text)
+	if len(runes) <= columns-reserve {
+		return text
+	}
+	return string(runes[:columns-reserve]) + "…"
+}
+
+// sign is a line in a log that would show nothing for hours.
+func (b *Board) sign() {
+	if len(b.rows) == 0 {
+		return
+	}
+	_, _ = fmt.Fprintf(b.streams.Err, "· %s; the oldest: %s, %s\n", b.counts(0), b.rows[0].target, b.rows[0].words())
 }

@@ -56,7 +56,7 @@ func printDryRun(streams ui.Streams, output command.Output, prepared *restore.Pr
 		return err
 	}
 	return streams.Print(output.Format, ui.View{Data: data, Names: []string{plan.ID}, Table: func(w io.Writer, _ bool) error {
-		if err := writePlan(w, streams, prepared, plan); err != nil {
+		if err := writePlan(w, streams, streams.Width, prepared, plan); err != nil {
 			return err
 		}
 		text := ""
@@ -72,38 +72,65 @@ func printDryRun(streams ui.Streams, output command.Output, prepared *restore.Pr
 	}})
 }
 
+// headWidth is how wide the heads of a plan and of a report are; what they say begins behind it.
+const headWidth = 17
+
+// field writes one line of a plan or a report, folded where the terminal is narrower.
+func field(b *strings.Builder, head, text string, columns int) {
+	fmt.Fprintf(b, "  %-14s %s\n", head, ui.Fold(text, headWidth, columns))
+}
+
 // writePlan is what a person reads before typing the name.
-func writePlan(w io.Writer, streams ui.Streams, prepared *restore.Prepared, plan operation.Plan) error {
+func writePlan(w io.Writer, streams ui.Streams, columns int, prepared *restore.Prepared, plan operation.Plan) error {
 	p := prepared.Params
 	var b strings.Builder
-	line := func(head, text string) { fmt.Fprintf(&b, "  %-14s %s\n", head, text) }
 	fmt.Fprintf(&b, "Plan %s\n", plan.ID)
-	line("cluster", prepared.Identity.Server+inContext(prepared.Identity.Context))
-	line("claim", claimLine(p))
+	field(&b, "cluster", prepared.Identity.Server+inContext(prepared.Identity.Context), columns)
+	field(&b, "claim", claimLine(p), columns)
 	if p.Snapshot.ID != "" {
-		line("snapshot", fmt.Sprintf("%s of %s, begun %s, %s, %s", p.Snapshot.ID, p.Identity, ui.Minute(p.Snapshot.StartTime),
-			counted(int(p.Snapshot.FileCount), "file"), ui.Size(p.Snapshot.SizeBytes)))
-		line("is lost", streams.Paint(ui.Caution, "what was written since then ("+ui.Age(time.Duration(prepared.LostSeconds)*time.Second)+")"))
+		field(&b, "snapshot", fmt.Sprintf("%s of %s, begun %s, %s, %s", p.Snapshot.ID, p.Identity, ui.Minute(p.Snapshot.StartTime),
+			counted(int(p.Snapshot.FileCount), "file"), ui.Size(p.Snapshot.SizeBytes)), columns)
+		if p.Mode != restore.Beside {
+			lost := "what was written since then (" + ui.Age(time.Duration(prepared.LostSeconds)*time.Second) + ")"
+			fmt.Fprintf(&b, "  %-14s %s\n", "is lost", streams.Paint(ui.Caution, ui.Fold(lost, headWidth, columns)))
+		}
 	}
 	if len(p.Pods) > 0 {
-		line("stops", podNames(p.Pods))
+		field(&b, "stops", podNames(p.Pods), columns)
 	}
 	if p.Application != nil {
-		line("Argo CD", "Application "+p.Application.Namespace+"/"+p.Application.Name)
+		field(&b, "Argo CD", "Application "+p.Application.Namespace+"/"+p.Application.Name, columns)
 	}
 	b.WriteString("Steps\n")
 	for i, step := range plan.Steps {
-		mark := ""
-		if step.PointOfNoReturn {
-			mark = streams.Paint(ui.Bad, "  <- no way back but through what is kept of the old volume")
-		}
-		fmt.Fprintf(&b, "  %2d  %s%s\n", i+1, step.Title, mark)
+		fmt.Fprintf(&b, "  %2d  %s%s\n", i+1, step.Title, returnMark(streams, columns, step))
 	}
-	for _, finding := range prepared.Findings {
-		fmt.Fprintf(&b, "%s %s\n", streams.Paint(ui.Caution, strings.ToUpper(finding.Level[:1])+finding.Level[1:]+":"), finding.Text)
-	}
+	writeFindings(&b, streams, columns, prepared.Findings, "")
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// returnMark marks the step behind which nothing can be undone; where it does not fit it has a line of its own.
+func returnMark(streams ui.Streams, columns int, step operation.Step) string {
+	const mark, number = "<- no way back but through what is kept of the old volume", 6
+	switch {
+	case !step.PointOfNoReturn:
+		return ""
+	case columns > 0 && number+len(step.Title)+2+len(mark) > columns:
+		return "\n" + strings.Repeat(" ", number) + streams.Paint(ui.Bad, mark)
+	}
+	return "  " + streams.Paint(ui.Bad, mark)
+}
+
+// writeFindings writes what the preflight saw, of a claim that is named where there are several.
+func writeFindings(b *strings.Builder, streams ui.Streams, columns int, findings []restore.Finding, claim string) {
+	if claim != "" {
+		claim += ": "
+	}
+	for _, finding := range findings {
+		level := strings.ToUpper(finding.Level[:1]) + finding.Level[1:] + ":"
+		fmt.Fprintf(b, "%s %s\n", streams.Paint(ui.Caution, level), ui.Fold(claim+finding.Text, len(level)+1, columns))
+	}
 }
 
 func inContext(context string) string {
@@ -167,7 +194,7 @@ func Summary(f *command.Factory, format ui.Format, planID string) error {
 
 func writeSummary(w io.Writer, streams ui.Streams, s *restore.Summary) error {
 	var b strings.Builder
-	line := func(head, text string) { fmt.Fprintf(&b, "  %-14s %s\n", head, text) }
+	line := func(head, text string) { field(&b, head, text, streams.Width) }
 	age := func(seconds int64) string { return ui.Age(time.Duration(seconds) * time.Second) }
 	fmt.Fprintf(&b, "%s %s/%s is restored.\n", streams.Paint(ui.Good, "✓"), s.Namespace, s.Name)
 	line("restored to", ui.Minute(s.Snapshot.StartTime)+", snapshot "+s.Snapshot.ID)
@@ -179,73 +206,17 @@ func writeSummary(w io.Writer, streams ui.Streams, s *restore.Summary) error {
 	if s.BackupID != "" {
 		line("backed up", "snapshot "+s.BackupID)
 	}
+	for _, note := range s.Notes {
+		line("note", note)
+	}
 	if old := s.OldVolume; old != nil {
 		line("before", fmt.Sprintf("%s %s (%s) is kept; to bring it back as claim %s-rescue:", old.Kind, old.Name, ui.Size(old.SizeBytes), s.Name))
+		// Commands are not folded: they are there to be copied.
 		for _, command := range old.BringBack {
 			b.WriteString("    " + command + "\n")
 		}
 		b.WriteString("  or to remove it:\n    " + old.Remove + "\n")
 	}
-	for _, note := range s.Notes {
-		line("note", note)
-	}
 	_, err := io.WriteString(w, b.String())
-	return err
-}
-
-func writeMany(w io.Writer, streams ui.Streams, prepared []*restore.Prepared, plan operation.Plan) error {
-	if _, err := fmt.Fprintf(w, "Plan %s\n  cluster        %s%s\n\n", plan.ID, prepared[0].Identity.Server, inContext(prepared[0].Identity.Context)); err != nil {
-		return err
-	}
-	table := ui.NewTable("No claims.", "CLAIM", "WAVE", "SNAPSHOT", "BEGUN", "FILES", "SIZE", "IS LOST", "STOPS")
-	for _, p := range prepared {
-		table.Row(p.Params.Namespace+"/"+p.Params.Name, fmt.Sprint(p.Wave), p.Params.Snapshot.ID, ui.Minute(p.Params.Snapshot.StartTime),
-			ui.Count(int(p.Params.Snapshot.FileCount)), ui.Size(p.Params.Snapshot.SizeBytes), ui.Age(time.Duration(p.LostSeconds)*time.Second), counted(len(p.Params.Pods), "Pod"))
-	}
-	if err := table.Within(streams.Width).Write(w); err != nil {
-		return err
-	}
-	for _, p := range prepared {
-		for _, finding := range p.Findings {
-			if _, err := fmt.Fprintf(w, "%s %s/%s: %s\n", streams.Paint(ui.Caution, strings.ToUpper(finding.Level[:1])+finding.Level[1:]+":"), p.Params.Namespace, p.Params.Name, finding.Text); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// manyDryRun is the answer of --dry-run for many claims.
-type manyDryRun struct {
-	APIVersion string    `json:"apiVersion"`
-	Kind       string    `json:"kind"`
-	Items      []dryRun  `json:"items"`
-	Refused    []OneDone `json:"refused"`
-}
-
-func printManyDryRun(streams ui.Streams, output command.Output, prepared []*restore.Prepared, refused []restore.Refusal, plan operation.Plan) error {
-	data := manyDryRun{APIVersion: recovery.APIVersion, Kind: "RestorePlanList", Items: []dryRun{}, Refused: []OneDone{}}
-	var names []string
-	for _, p := range prepared {
-		item, err := newDryRun(p, operation.Plan{ID: p.ID, Operation: restore.Operation, Target: p.Params.Namespace + "/" + p.Params.Name, RecoveryPoint: p.Params.Snapshot.ID})
-		if err != nil {
-			return err
-		}
-		data.Items = append(data.Items, item)
-		names = append(names, p.Params.Namespace+"/"+p.Params.Name)
-	}
-	for _, refusal := range refused {
-		data.Refused = append(data.Refused, OneDone{Target: refusal.Target, State: "refused", Why: refusal.Err.Error()})
-	}
-	err := streams.Print(output.Format, ui.View{Data: data, Names: names, Table: func(w io.Writer, _ bool) error {
-		if err := writeMany(w, streams, prepared, plan); err != nil {
-			return err
-		}
-		_, err := fmt.Fprint(w, "\nNothing was changed (--dry-run).\n")
-		return err
-	}})
-	if err == nil && len(refused) > 0 {
-		return recovery.ErrPartial
-	}
 	return err
 }
