@@ -12,9 +12,9 @@ import (
 	"github.com/drctl/drctl/internal/lab/restoreworld"
 )
 
-func startRestore(t *testing.T, o restoreworld.Options, tags ...string) *restoreworld.World {
+func startRestore(t *testing.T, o restoreworld.Options) *restoreworld.World {
 	t.Helper()
-	program, err := restoreworld.Build(t.Context(), t.TempDir(), tags...)
+	program, err := restoreworld.Build(t.Context(), t.TempDir())
 	require.NoError(t, err)
 	o.Program, o.Interval = program, 500*time.Millisecond
 	world, err := restoreworld.Up(t.Context(), lab.ForTest(t), o)
@@ -65,9 +65,13 @@ func restoreScenarios() []restoreScenario {
 
 // TestTheRestoreMatrixCanFail switches each safeguard off in a build of its own.
 func TestTheRestoreMatrixCanFail(t *testing.T) {
+	w := startRestore(t, restoreworld.Options{WithoutKyverno: true})
 	for _, s := range restoreScenarios() {
 		t.Run(s.tag, func(t *testing.T) {
-			w := startRestore(t, restoreworld.Options{WithoutKyverno: true}, s.tag)
+			program, err := restoreworld.Build(t.Context(), t.TempDir(), s.tag)
+			require.NoError(t, err)
+			w.Use(program)
+			require.NoError(t, w.Recover(t.Context()))
 			tally, err := s.run(t.Context(), w, t.Logf)
 			require.NoError(t, err)
 			require.Positive(t, tally.Lost, "%s: the oracle does not see what this safeguard is for", &tally)

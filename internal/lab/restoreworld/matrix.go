@@ -192,3 +192,7 @@ func (a *Attempt) Untouched(ctx context.Context) error {
 func snapshots() schema.GroupVersionResource {
 	return schema.GroupVersionResource{Group: "snapshot.storage.k8s.io", Version: "v1", Resource: "volumesnapshots"}
 }
+
+func applications() schema.GroupVersionResource {
+	return schema.GroupVersionResource{Group: "argoproj.io", Version: "v1alpha1", Resource: "applications"}
+}

@@ -163,6 +163,9 @@ func (w *World) startGitOps(ctx context.Context, s *lab.Stack, o Options) error 
 	return w.Settled(ctx)
 }
 
+// Use has operators run another drctl from now on.
+func (w *World) Use(program string) { w.options.Program = program }
+
 // Settled waits until Argo CD has synced the branch's head, the claim is bound and the application runs.
 func (w *World) Settled(ctx context.Context) error {
 	head, err := w.Remote.Head(ctx)
