@@ -1,12 +1,8 @@
 package restore
 
 import (
-	"cmp"
-	"context"
 	"encoding/json"
 	"fmt"
-	"slices"
-	"sync"
 	"time"
 
 	"github.com/drctl/drctl/internal/operation"
@@ -62,56 +58,6 @@ func ManyParamsOf(plan *operation.Plan) (*ManyParams, error) {
 type Refusal struct {
 	Target string
 	Err    error
-}
-
-// PrepareMany prepares each claim; one that is refused is told and left out. The order is Argo CD's sync
-// wave, then the size, the small ones first: what others need is there early.
-func (m *Many) PrepareMany(ctx context.Context, wanted []Options, progress func(done, all int)) ([]*Prepared, []Refusal, error) {
-	const atOnce = 16
-	// A claim that is named twice is one claim: two plans would undo each other's work.
-	named := map[string]bool{}
-	wanted = slices.DeleteFunc(slices.Clone(wanted), func(o Options) bool {
-		key := o.Namespace + "/" + o.Name
-		again := named[key]
-		named[key] = true
-		return again
-	})
-	results := make([]*Prepared, len(wanted))
-	failures := make([]error, len(wanted))
-	var group sync.WaitGroup
-	var mu sync.Mutex
-	places, ready := make(chan struct{}, atOnce), 0
-	for i, o := range wanted {
-		group.Go(func() {
-			places <- struct{}{}
-			defer func() { <-places }()
-			results[i], failures[i] = m.Prepare(ctx, o)
-			mu.Lock()
-			defer mu.Unlock()
-			ready++
-			if progress != nil {
-				progress(ready, len(wanted))
-			}
-		})
-	}
-	group.Wait()
-	if err := ctx.Err(); err != nil {
-		return nil, nil, err
-	}
-	var prepared []*Prepared
-	var refused []Refusal
-	for i, o := range wanted {
-		if failures[i] != nil {
-			refused = append(refused, Refusal{o.Namespace + "/" + o.Name, failures[i]})
-			continue
-		}
-		prepared = append(prepared, results[i])
-	}
-	slices.SortStableFunc(prepared, func(a, b *Prepared) int {
-		return cmp.Or(cmp.Compare(a.Wave, b.Wave), cmp.Compare(a.Params.Snapshot.SizeBytes, b.Params.Snapshot.SizeBytes), cmp.Compare(a.Params.target(), b.Params.target()))
-	})
-	uniqueIDs(prepared)
-	return prepared, refused, nil
 }
 
 // uniqueIDs: hundreds of IDs of one second may meet.

@@ -156,4 +156,8 @@ const (
 	FactBackup    = "backup"
 	factRestored  = "restoredAt"
 	factStoppedAt = "stoppedAt"
+	// factReadyAt is when as many Pods were ready as before.
+	factReadyAt = "readyAt"
+	// factSuspect are snapshots that were begun while the volume was being written.
+	factSuspect = "suspectSnapshots"
 )

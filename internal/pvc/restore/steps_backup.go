@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/drctl/drctl/internal/operation"
@@ -148,10 +149,38 @@ func (s proveBackupStep) Observe(ctx context.Context, run *operation.Run) (opera
 	}
 	for _, snapshot := range all {
 		if snapshot.Source == p.Mover.Identity && snapshot.Complete() && (snapshot.ID == made || (made == "" && snapshot.StartTime.After(before))) {
+			if err := s.suspect(ctx, run, p, all, snapshot.ID); err != nil {
+				return operation.Observation{}, err
+			}
 			return operation.Observation{State: operation.Done}, run.SetFact(ctx, FactBackup, snapshot.ID)
 		}
 	}
 	return pending("the repository has no new complete snapshot of %s%s", p.Mover.Identity, after(", nor the mover's ", made))
+}
+
+// suspect names snapshots of the claim that were begun while the volume was being written: a schedule does not
+// know of that, and what it backed up is a half of each. They are complete for Kopia.
+func (s proveBackupStep) suspect(ctx context.Context, run *operation.Run, p *Params, all []recovery.Snapshot, ours string) error {
+	stopped, _ := run.Fact(factStoppedAt)
+	proven, _ := run.Fact(factProvenAt)
+	from, err := time.Parse(time.RFC3339, stopped)
+	if p.Mode != InPlace || err != nil {
+		return nil // nothing was written into a volume that is backed up
+	}
+	until, err := time.Parse(time.RFC3339, proven)
+	if err != nil {
+		return fmt.Errorf("read when the data were proven: %w", err)
+	}
+	var ids []string
+	for _, snapshot := range all {
+		if snapshot.Source == p.Mover.Identity && snapshot.ID != ours && snapshot.StartTime.After(from) && snapshot.StartTime.Before(until.Add(time.Second)) {
+			ids = append(ids, snapshot.ID)
+		}
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	return run.SetFact(ctx, factSuspect, strings.Join(ids, ", "))
 }
 
 // madeBy is the snapshot that the mover says it made, empty where it does not say.

@@ -133,7 +133,10 @@ func (s workloadsStep) Observe(ctx context.Context, run *operation.Run) (operati
 	}
 	missing := missingPods(p.Pods, pods)
 	// A rollout in between has other controllers: as many Pods at work are as good.
-	return doneWhen(len(missing) == 0 || readyPods(pods) >= readyPods(p.Pods), nil, "waiting for %s", strings.Join(missing, ", "))
+	if len(missing) > 0 && readyPods(pods) < readyPods(p.Pods) {
+		return pending("waiting for %s", strings.Join(missing, ", "))
+	}
+	return operation.Observation{State: operation.Done}, run.SetFact(ctx, factReadyAt, s.stamp())
 }
 
 func (s workloadsStep) Apply(ctx context.Context, run *operation.Run) error { return s.wake(ctx, run) }

@@ -23,8 +23,8 @@ type Summary struct {
 	// Volume is the claim's new volume, empty in place.
 	Volume string `json:"volume"`
 	// RPOSeconds is the time whose changes are not in the snapshot: up to when the old volume was taken
-	// away. RTOSeconds is from the plan's beginning to its end, DowntimeSeconds from the first Pod that was
-	// stopped.
+	// away. RTOSeconds is from the plan's beginning until the Pods were ready again (to its end where there
+	// were none), DowntimeSeconds from the first Pod that was stopped.
 	RPOSeconds      int64 `json:"rpoSeconds"`
 	RTOSeconds      int64 `json:"rtoSeconds"`
 	DowntimeSeconds int64 `json:"downtimeSeconds"`
@@ -50,15 +50,22 @@ func Summarize(planID string, p *Params, created, ended time.Time, fact func(str
 		APIVersion: recovery.APIVersion, Kind: "RestoreReport", Plan: planID, Mode: p.Mode, Namespace: p.Namespace, Name: p.claim(),
 		Snapshot: p.Snapshot, Proof: fact(factProof), Volume: fact(factVolume), BackupID: fact(FactBackup), OldVolume: p.oldVolume(planID), Notes: []string{},
 	}
-	s.RTOSeconds = int64(ended.Sub(created).Seconds())
+	back := ended
+	if ready, err := time.Parse(time.RFC3339, fact(factReadyAt)); err == nil {
+		back = ready
+	}
+	s.RTOSeconds = int64(back.Sub(created).Seconds())
 	until := created
 	if stopped, err := time.Parse(time.RFC3339, fact(factStoppedAt)); err == nil {
 		until = stopped
-		s.DowntimeSeconds = int64(ended.Sub(stopped).Seconds())
+		s.DowntimeSeconds = int64(back.Sub(stopped).Seconds())
 	}
 	s.RPOSeconds = max(0, int64(until.Sub(p.Snapshot.StartTime).Seconds()))
 	if p.Mode == Replace && p.Backup {
 		s.Notes = append(s.Notes, "the platform's policy makes a ReplicationSource for the new claim only once it is 2 h old: until then drctl's first backup is the only one (drctl pvc backup "+p.String()+" makes another)")
+	}
+	if suspect := fact(factSuspect); suspect != "" {
+		s.Notes = append(s.Notes, "do not restore snapshot "+suspect+": it was begun while the volume was being written")
 	}
 	if p.Keep {
 		s.Notes = append(s.Notes, "kept: kubectl -n "+p.Namespace+" get replicationdestination "+planID)
