@@ -81,8 +81,7 @@ func (f restoreFence) Standing(ctx context.Context, h restore.Hold) (bool, error
 
 // Left reports whether any part of the plan's fences is there.
 func (f restoreFence) Left(ctx context.Context, planID string) (bool, error) {
-	found, err := fence.Leftovers(ctx, f.client)
-	return slices.ContainsFunc(found, func(left fence.Leftover) bool { return left.PlanID == planID }), err
+	return fence.Left(ctx, f.client, planID)
 }
 
 // Down takes them away, the one on Pods first.

@@ -52,6 +52,17 @@ func Leftovers(ctx context.Context, api *kube.Client) ([]Leftover, error) {
 	return leftovers, nil
 }
 
+// Left reports whether any part of a plan's fences is there.
+func Left(ctx context.Context, api *kube.Client, planID string) (bool, error) {
+	for _, gvr := range []schema.GroupVersionResource{bindingsResource(), policiesResource()} {
+		items, err := api.ListWhere(ctx, gvr, "", Spec{PlanID: planID}.selector())
+		if err != nil || slices.ContainsFunc(items, func(item unstructured.Unstructured) bool { return strings.HasPrefix(item.GetName(), namePrefix) }) {
+			return err == nil, err
+		}
+	}
+	return false, nil
+}
+
 func leftoverOf(live *unstructured.Unstructured) Leftover {
 	annotations := live.GetAnnotations()
 	return Leftover{

@@ -62,21 +62,39 @@ func (m *PlanMirror) Save(ctx context.Context, plan operation.Plan, journal []by
 	if err != nil {
 		return fmt.Errorf("%s: %w", what, err)
 	}
-	name := planConfigMapName(plan.ID)
-	_, err = m.client.PatchMerge(ctx, configMapsResource(), m.namespace, name, body, WriteOptions{})
-	if errors.Is(err, recovery.ErrNotFound) {
-		_, err = m.client.Create(ctx, configMapsResource(), &unstructured.Unstructured{Object: map[string]any{
-			"apiVersion": "v1", "kind": "ConfigMap",
-			"metadata": map[string]any{
-				"namespace": m.namespace, "name": name, "labels": map[string]any{managedByKey: managedByValue, PlanKey: plan.ID},
-			},
-			"data": data,
-		}}, WriteOptions{})
+	object := &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "v1", "kind": "ConfigMap",
+		"metadata": map[string]any{
+			"namespace": m.namespace, "name": planConfigMapName(plan.ID), "labels": map[string]any{managedByKey: managedByValue, PlanKey: plan.ID},
+		},
+		"data": data,
+	}}
+	// A plan without any entry is most likely not there yet.
+	if len(journal) == 0 {
+		err = m.create(ctx, object)
+		if errors.Is(err, recovery.ErrExists) {
+			err = m.patch(ctx, object, body)
+		}
+	} else {
+		err = m.patch(ctx, object, body)
+		if errors.Is(err, recovery.ErrNotFound) {
+			err = m.create(ctx, object)
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", what, err)
 	}
 	return nil
+}
+
+func (m *PlanMirror) create(ctx context.Context, object *unstructured.Unstructured) error {
+	_, err := m.client.Create(ctx, configMapsResource(), object, WriteOptions{})
+	return err
+}
+
+func (m *PlanMirror) patch(ctx context.Context, object *unstructured.Unstructured, body []byte) error {
+	_, err := m.client.PatchMerge(ctx, configMapsResource(), m.namespace, object.GetName(), body, WriteOptions{})
+	return err
 }
 
 // Load gives a plan and its journal as they were saved last.

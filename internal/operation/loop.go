@@ -96,7 +96,9 @@ func (w *work) turn(ctx context.Context) (done bool, err error) {
 	if w.lost() {
 		return false, ErrLockLost
 	}
+	w.run.observing = true
 	seen, err := w.handler.Observe(ctx, w.run)
+	w.run.observing = false
 	if err != nil {
 		return false, err
 	}

@@ -15,6 +15,8 @@ type Run struct {
 	session *session
 	facts   map[string]string
 	index   int
+	// observing while Observe runs: what it learns whoever takes over can learn once more.
+	observing bool
 }
 
 // Fact is what a step of this plan learned: a commit, a UID.
@@ -27,12 +29,13 @@ func (r *Run) Fact(key string) (string, bool) {
 	return value, found
 }
 
-// SetFact keeps a fact for this step and later ones; the newest value counts. It is in the journal, and
-// once the plan has acted in its mirror, before SetFact returns. A fact is never a secret. What is set
-// to the value that it has is not written again.
+// SetFact keeps a fact for this step and later ones; the newest value counts. It is in the journal before
+// SetFact returns, and, once the plan has acted, in its mirror, too, unless Observe sets it: that reaches
+// the mirror with what is announced next, and until then whoever takes over looks once more. A fact is
+// never a secret. What is set to the value that it has is not written again.
 func (r *Run) SetFact(ctx context.Context, key, value string) error {
 	if r.session != nil {
-		return r.session.setFact(ctx, r.Step, key, value)
+		return r.session.setFact(ctx, r, key, value)
 	}
 	if r.facts == nil {
 		r.facts = map[string]string{}

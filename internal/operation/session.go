@@ -136,16 +136,16 @@ func (s *session) announce(ctx context.Context, step Step, event EntryEvent) err
 	return s.save(ctx)
 }
 
-func (s *session) setFact(ctx context.Context, step Step, key, value string) error {
+func (s *session) setFact(ctx context.Context, r *Run, key, value string) error {
 	if known, found := s.log.facts[key]; !found || known != value {
-		entry := Entry{Time: s.now(), Step: step.ID, Event: EntryFact, Facts: map[string]string{key: value}}
+		entry := Entry{Time: s.now(), Step: r.Step.ID, Event: EntryFact, Facts: map[string]string{key: value}}
 		s.behind = true
 		if err := s.log.Append(entry); err != nil {
 			return err
 		}
 	}
 	// Before the first effect nobody needs the mirror; the entry that announces it brings the facts along.
-	if !s.acted() {
+	if r.observing || !s.acted() {
 		return nil
 	}
 	return s.save(ctx)

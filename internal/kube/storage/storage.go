@@ -30,8 +30,9 @@ type API struct {
 	client *kube.Client
 	looks  *kube.Watches
 
-	mu    sync.Mutex
-	nodes map[string]nodeState
+	mu     sync.Mutex
+	nodes  map[string]nodeState
+	events map[string]toldEvents
 
 	classes      remembered[storageClasses]
 	requirements remembered[[]string]
@@ -45,7 +46,7 @@ type nodeState struct {
 
 // New gives a cluster whose looks go through the watches.
 func New(client *kube.Client, looks *kube.Watches) *API {
-	return &API{client: client, looks: looks, nodes: map[string]nodeState{}}
+	return &API{client: client, looks: looks, nodes: map[string]nodeState{}, events: map[string]toldEvents{}}
 }
 
 // gvr names a kind as the API's paths do.
