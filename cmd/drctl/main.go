@@ -59,8 +59,10 @@ func run(args []string) int {
 	return command.ExitCode(err)
 }
 
-// report says how it ended, unless all has been said.
+// report says how it ended, unless all has been said. What is partial and has words of its own, such as a restore
+// that is not proven, says these.
 func report(streams ui.Streams, err error) {
+	var problem *recovery.Problem
 	switch {
 	case err == nil:
 	case errors.Is(err, operation.ErrUnfinished):
@@ -69,7 +71,7 @@ func report(streams ui.Streams, err error) {
 		_, _ = fmt.Fprintln(streams.Err, "Something is wrong, see above (exit code 5).")
 	case errors.Is(err, context.Canceled):
 		_, _ = fmt.Fprintln(streams.Err, "Cancelled; nothing was changed.")
-	case errors.Is(err, recovery.ErrPartial):
+	case errors.Is(err, recovery.ErrPartial) && !errors.As(err, &problem):
 		_, _ = fmt.Fprintln(streams.Err, "Incomplete: what could be read is shown above, the warnings name the rest (exit code 3).")
 	default:
 		streams.Fail(err)

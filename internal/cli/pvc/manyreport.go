@@ -2,6 +2,7 @@ package pvccmd
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"time"
 
@@ -48,7 +49,10 @@ func endMany(f *command.Factory, format ui.Format, planID string, refused []rest
 		return errors.Join(err, printErr)
 	}
 	if err == nil && report.Left > 0 {
-		return recovery.ErrPartial
+		return &recovery.Problem{
+			What: fmt.Sprintf("%d of %d claims not restored", report.Left, len(report.Items)), Why: "see each of them above",
+			Next: "mend that, and restore them again: drctl pvc restore NAMESPACE/PVC…", Err: recovery.ErrPartial,
+		}
 	}
 	return err
 }
