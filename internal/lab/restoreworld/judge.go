@@ -123,7 +123,22 @@ func (w *World) Tidy(ctx context.Context) error {
 			return fmt.Errorf("restoreworld: remove volume %s: %w", volume.Name, err)
 		}
 	}
+	if err := w.tidySnapshots(ctx); err != nil {
+		return err
+	}
 	return w.tidyImages(ctx)
+}
+
+// tidySnapshots keeps so few snapshots that the retention of a mover's policy, which keeps ten of an hour, never
+// takes one away that a judgement counts on.
+func (w *World) tidySnapshots(ctx context.Context) error {
+	const enough, most = 2, 6
+	ids, err := snapshotsOf(ctx, w.RestoreLab, Namespace, Claim)
+	if err != nil || len(ids) < most {
+		return err
+	}
+	_, err = w.Kopia.Run(ctx, append([]string{"snapshot", "delete", "--delete"}, ids[:len(ids)-enough]...)...)
+	return err
 }
 
 func (w *World) tidyImages(ctx context.Context) error {

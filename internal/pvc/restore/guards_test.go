@@ -126,7 +126,7 @@ func TestDisprovedIsTriedAgain(t *testing.T) {
 			lie.set(w)
 			plan, err := w.run(t, dir, options(inPlace))
 			require.ErrorIs(t, err, ErrUnproven)
-			require.ErrorContains(t, err, "drctl abort "+plan.ID+" --give-up ends the plan")
+			require.ErrorContains(t, err, "to give up, drctl abort "+plan.ID+" --give-up")
 			require.ErrorIs(t, w.use().Resume(t.Context(), w.engine(dir), plan, here), ErrUnproven, "nothing was mended")
 			w.twist, w.silent = nil, false
 			require.NoError(t, w.use().Resume(t.Context(), w.engine(dir), plan, here))

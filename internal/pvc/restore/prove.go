@@ -78,11 +78,10 @@ func ignored(log recovery.RestoreLog) string {
 func (v Verdict) problem(run *operation.Run, p *Params) error {
 	next := v.next
 	if p.Mode == InPlace {
-		giveUp := "drctl abort " + run.Plan.ID + " --give-up ends the plan and lets the Pods at the volume as it is"
-		next = "the volume as it was is VolumeSnapshot " + safetyName(run.Plan.ID) + ", and comes back as claim " + p.rescue() + " by: " +
-			strings.Join(p.oldVolume(run.Plan.ID).BringBack, " && ") + "; " + next + "; " + giveUp
-		if p.NoSafety {
-			next = v.next + "; " + giveUp
+		next = "to give up, drctl abort " + run.Plan.ID + " --give-up (the Pods start on the volume as it is); to try again, " + v.next
+		if !p.NoSafety {
+			next = "the volume as it was is VolumeSnapshot " + safetyName(run.Plan.ID) + ", and comes back as claim " + p.rescue() + " by: " +
+				strings.Join(p.oldVolume(run.Plan.ID).BringBack, " && ") + "; " + next
 		}
 	}
 	return &recovery.Problem{
