@@ -7,6 +7,9 @@ import (
 	"path/filepath"
 	"strings"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
 	"github.com/drctl/drctl/internal/lab"
 )
 
@@ -62,4 +65,16 @@ func (w *World) Spoil(ctx context.Context, namespace string) error {
 	w.seeds++
 	_, err := w.FillClaim(ctx, namespace, Claim, w.seeds)
 	return err
+}
+
+// RemoveApplication takes an application that was added away again, with its namespace.
+func (w *World) RemoveApplication(ctx context.Context, name string) error {
+	applications := schema.GroupVersionResource{Group: "argoproj.io", Version: "v1alpha1", Resource: "applications"}
+	if err := w.dynamic.Resource(applications).Namespace(lab.ArgoNamespace).Delete(ctx, name, metav1.DeleteOptions{}); err != nil {
+		return fmt.Errorf("restoreworld: remove Application %s: %w", name, err)
+	}
+	if err := w.client.CoreV1().Namespaces().Delete(ctx, name, metav1.DeleteOptions{}); err != nil {
+		return fmt.Errorf("restoreworld: remove namespace %s: %w", name, err)
+	}
+	return nil
 }
