@@ -12,6 +12,7 @@ import (
 	"github.com/drctl/drctl/internal/gitops"
 	"github.com/drctl/drctl/internal/kube"
 	"github.com/drctl/drctl/internal/kube/storage"
+	"github.com/drctl/drctl/internal/launch"
 	"github.com/drctl/drctl/internal/pvc/restore"
 	"github.com/drctl/drctl/internal/recovery"
 	"github.com/drctl/drctl/internal/volsync/live"
@@ -24,6 +25,7 @@ func (a *App) Restore(ctx context.Context, watch []string) (*restore.Restore, er
 	if err != nil {
 		return nil, err
 	}
+	launch.LongRun()
 	looks := kube.NewWatches(ctx, client, watch)
 	use := &restore.Restore{
 		Cluster: restoreCluster{storage.New(client, looks), client}, Movers: restoreMovers{live.New(ctx, client, looks)},

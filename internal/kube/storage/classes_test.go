@@ -104,6 +104,14 @@ func tellsEvents(c *cluster) {
 	require.Empty(c, text)
 	c.create(core("events"), `{apiVersion: v1, kind: Event, metadata: {namespace: events, name: e1}, type: Warning, reason: ProvisioningFailed, message: "no\nsuch  class",
 		lastTimestamp: "`+metav1.Now().UTC().Format(time.RFC3339)+`", involvedObject: {kind: PersistentVolumeClaim, namespace: events, name: data}}`)
+	before := c.kube.Requests()
+	for range 100 {
+		text, err = c.Events(c.Context(), "events", "PersistentVolumeClaim", "data")
+		require.NoError(c, err)
+		require.Empty(c, text)
+	}
+	require.Equal(c, before, c.kube.Requests(), "who waits does not ask each time")
+	clear(c.events)
 	text, err = c.Events(c.Context(), "events", "PersistentVolumeClaim", "data")
 	require.NoError(c, err)
 	require.Equal(c, "ProvisioningFailed: no such class", text)

@@ -11,10 +11,10 @@ const mostEvents = 3
 
 // eventsHold is how long what was read about an object is told again: whoever waits asks many times a second,
 // and nothing but what a person reads depends on it.
-const eventsHold = 10 * time.Second
+const eventsHold = 30 * time.Second
 
-// Events are the newest warnings about an object in one line, for people; empty for none. They may be ten
-// seconds old.
+// Events are the newest warnings about an object in one line, for people; empty for none. They may be half
+// a minute old.
 func (a *API) Events(ctx context.Context, namespace, kind, name string) (string, error) {
 	key := kind + " " + namespace + "/" + name
 	a.mu.Lock()
