@@ -173,7 +173,8 @@ func (w *World) Settled(ctx context.Context) error {
 		return err
 	}
 	_, err = w.Argo.WaitFor(ctx, Application, func(s lab.ArgoState) bool {
-		return s.Sync == "Synced" && s.Revision == head && s.Phase == "Succeeded" && s.Health == "Healthy"
+		// A sync that failed behind a fence stays the last one: what is Synced again is not synced once more.
+		return s.Sync == "Synced" && s.Revision == head && (s.Phase == "Succeeded" || s.Phase == "Failed") && s.Health == "Healthy"
 	})
 	if err != nil {
 		return err
