@@ -64,7 +64,7 @@ killed at any point and resumed (drctl resume) or, before the claim is deleted, 
 			return run(cmd.Context(), o)
 		},
 	}
-	o.targets.add(cmd, f)
+	o.add(cmd, f)
 	o.addFlags(cmd)
 	o.output.AddFlag(cmd)
 	return cmd
