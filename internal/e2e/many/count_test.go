@@ -43,11 +43,16 @@ func table(one, many map[string]int, claims int) string {
 	return lines.String()
 }
 
-// reactions are the times between VolSync's last word on each destination and drctl's next request about it.
-func reactions(requests, written []lab.Request) []time.Duration {
+// reactions are the times between VolSync's last word on each destination and drctl's next request about it. A
+// plan that is not finished has not had that word.
+func reactions(requests, written []lab.Request, got report) []time.Duration {
+	finished := map[string]bool{}
+	for _, item := range got.Items {
+		finished[item.Plan] = item.State == "finished"
+	}
 	ended := map[string]time.Time{}
 	for _, r := range written {
-		if r.Resource == "replicationdestinations" && r.Subresource == "status" && r.Answered.After(ended[r.Name]) {
+		if finished[r.Name] && r.Resource == "replicationdestinations" && r.Subresource == "status" && r.Answered.After(ended[r.Name]) {
 			ended[r.Name] = r.Answered
 		}
 	}

@@ -42,7 +42,7 @@ func TestManyClaims(t *testing.T) {
 	w.VolSync.Order(failing, lab.OrderFail(1))
 	many := w.run(t, tooBusy(n/8), "pvc", "restore", "-A", "--parallel", fmt.Sprint(n), "--no-backup", "--yes", "-o", "json", "--timeout", "90s")
 	t.Logf("requests of one restore: %d; of %d:\n%s", len(one.requests), n, table(counts(one.requests), counts(many.requests), n))
-	times := reactions(many.requests, many.written)
+	times := reactions(many.requests, many.written, many.report(t))
 	t.Logf("from VolSync's last word to drctl's next request, %d times: median %s, 95 of 100 within %s, the slowest %s",
 		len(times), quantile(times, 0.5), quantile(times, 0.95), quantile(times, 1))
 
