@@ -56,6 +56,9 @@ func runDemo(ctx context.Context, stdout io.Writer, logf func(string, ...any)) (
 	if err := d.withCluster(ctx); err != nil {
 		return err
 	}
+	if err := d.restore(ctx); err != nil {
+		return err
+	}
 	return d.recovery(ctx)
 }
 

@@ -17,11 +17,11 @@ import (
 // backup, while Argo CD's stand-in heals as eagerly as the real one. It needs PostgreSQL and Barman.
 func (d *demo) recovery(ctx context.Context) error {
 	if missing := lab.MissingForRecovery(); missing != "" {
-		d.say("4. Recovering a database is shown where %s.", missing)
+		d.say("5. Recovering a database is shown where %s.", missing)
 		return nil
 	}
-	d.say("4. A database is wrong, and recovered: the real CloudNativePG operator, a real PostgreSQL, Argo CD that heals every 0.5 s.")
-	d.logf("starting a second cluster with a database that archives to S3 (about 40 s)")
+	d.say("5. A database is wrong, and recovered: the real CloudNativePG operator, a real PostgreSQL, Argo CD that heals every 0.5 s.")
+	d.logf("starting a cluster with a database that archives to S3 (about 40 s)")
 	// What Argo CD's stand-in does meanwhile shows in what drctl says.
 	stack := lab.NewStack(filepath.Join(d.dir, "recovery"), func(format string, args ...any) {
 		if !strings.HasPrefix(format, "argocd:") {
@@ -91,8 +91,13 @@ func (d *demo) sql(ctx context.Context, world *flipworld.World, sql string) erro
 	return err
 }
 
-// as runs drctl as the operator of the world.
-func (d *demo) as(ctx context.Context, o *flipworld.Operator, args string) error {
+// operator is somebody at a computer of a world.
+type operator interface {
+	Command(ctx context.Context, args ...string) *exec.Cmd
+}
+
+// as runs drctl as the operator of a world.
+func (d *demo) as(ctx context.Context, o operator, args string) error {
 	if _, err := fmt.Fprintf(d.stdout, "\n$ drctl %s\n", args); err != nil {
 		return err
 	}
