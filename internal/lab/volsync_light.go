@@ -94,6 +94,8 @@ func (o Order) fails() bool { return strings.HasPrefix(string(o), "fail ") }
 
 func (v *LightVolSync) watch(ctx context.Context) error {
 	typed, untyped := informers.NewSharedInformerFactory(v.client, 0), dynamicinformer.NewDynamicSharedInformerFactory(v.dynamic, 0)
+	// Undone behind what ends the watches: it waits for them.
+	v.stack.Defer(func() error { typed.Shutdown(); untyped.Shutdown(); return nil })
 	running := v.stack.background(ctx, func(ctx context.Context) {
 		<-ctx.Done()
 		v.mu.Lock()
@@ -101,7 +103,6 @@ func (v *LightVolSync) watch(ctx context.Context) error {
 		v.mu.Unlock()
 		v.work.Wait()
 	})
-	v.stack.Defer(func() error { typed.Shutdown(); untyped.Shutdown(); return nil })
 	take := func(object any) {
 		switch seen := object.(type) {
 		case *unstructured.Unstructured:
