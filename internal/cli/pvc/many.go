@@ -114,6 +114,17 @@ func NewMany(f *command.Factory, use *restore.Restore) *restore.Many {
 	}}
 }
 
+// open is how many claims are not at their end: all of them when the plan begins.
+func open(f *command.Factory, params *restore.ManyParams) int {
+	count := 0
+	for _, child := range params.Children {
+		if view, err := f.Wiring.Plans().View(child.Plan); err != nil || view.Unfinished() {
+			count++
+		}
+	}
+	return count
+}
+
 // RunMany runs or resumes a plan of plans, with a board that tells how each goes.
 func RunMany(ctx context.Context, f *command.Factory, many *restore.Many, plan operation.Plan, run func(*operation.Engine) error) error {
 	params, err := restore.ManyParamsOf(&plan)
@@ -125,7 +136,7 @@ func RunMany(ctx context.Context, f *command.Factory, many *restore.Many, plan o
 	if err != nil {
 		return err
 	}
-	board := command.NewBoard(f, len(params.Children))
+	board := command.NewBoard(f, open(f, params))
 	many.Events = board.Event
 	many.Began = func(c restore.Child) { board.Began(c.Plan, c.Target()) }
 	many.Ended = func(c restore.Child, err error) { board.Ended(c.Plan, c.Target(), err) }

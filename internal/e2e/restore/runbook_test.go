@@ -123,7 +123,7 @@ func TestManyPVCsLost(t *testing.T) {
 	}
 	obey(t, w, "photos", lab.OrderHang)
 	t.Cleanup(func() { obey(t, w, "photos", "") })
-	book := openRunbook(t, "many-pvcs-lost.md", a.Operator, "--timeout 1h", "--timeout 1m")
+	book := openRunbook(t, "many-pvcs-lost.md", a.Operator, "--timeout 1h", "--timeout 2m") // a busy machine's movers take their time
 	book.step(t, "drctl pvc list", "", 0)
 	book.step(t, "drctl pvc restore -A --dry-run", "", 0)
 	require.Empty(t, w.Proxy.Mutations())
