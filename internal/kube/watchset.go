@@ -84,7 +84,7 @@ func (w *Watches) Get(ctx context.Context, gvr schema.GroupVersionResource, name
 		return object, err
 	}
 	if part.Live() {
-		return part.Watched.Get(namespace, name), nil
+		return part.Get(namespace, name), nil
 	}
 	objects, err := part.list(ctx)
 	for _, object := range objects {
@@ -105,7 +105,7 @@ func (w *Watches) List(ctx context.Context, gvr schema.GroupVersionResource, nam
 		items, err := w.client.ListWhere(ctx, gvr, namespace, "")
 		return pointers(items), err
 	case part.Live():
-		return part.Watched.List(namespace), nil
+		return part.List(namespace), nil
 	}
 	objects, err := part.list(ctx)
 	if namespace == "" || err != nil {

@@ -96,19 +96,19 @@ func (s backedUpStep) Observe(ctx context.Context, run *operation.Run) (operatio
 		if now.Paused {
 			why += ": ReplicationSource " + now.Name + " is paused"
 		}
-		return operation.Observation{}, nothingBackedUp(run, p, why, "see who does that, then drctl pvc backup "+p.String())
+		return operation.Observation{}, nothingBackedUp(run, why, "see who does that, then drctl pvc backup "+p.String())
 	}
 	lines, err := s.Movers.MoverLog(ctx, p.Namespace, now.Job)
 	if err != nil {
 		return operation.Observation{}, err
 	}
 	if s.Movers.ReadBackup(lines).Empty || s.Movers.ReadBackup(now.Logs).Empty {
-		return operation.Observation{}, nothingBackedUp(run, p, "the volume of claim "+p.String()+" is empty, and an empty volume makes no snapshot", "see what is in it")
+		return operation.Observation{}, nothingBackedUp(run, "the volume of claim "+p.String()+" is empty, and an empty volume makes no snapshot", "see what is in it")
 	}
 	return done()
 }
 
-func nothingBackedUp(run *operation.Run, p *Params, why, next string) error {
+func nothingBackedUp(run *operation.Run, why, next string) error {
 	if run.Plan.Operation != BackupOperation {
 		next += "; drctl abort " + run.Plan.ID + " --give-up removes what drctl made" // the restore before it stays
 	}
@@ -161,11 +161,14 @@ func (s proveBackupStep) Observe(ctx context.Context, run *operation.Run) (opera
 // suspect names snapshots of the claim that were begun while the volume was being written: a schedule does not
 // know of that, and what it backed up is a half of each. They are complete for Kopia.
 func (s proveBackupStep) suspect(ctx context.Context, run *operation.Run, p *Params, all []recovery.Snapshot, ours string) error {
-	stopped, _ := run.Fact(factStoppedAt)
+	stopped, known := run.Fact(factStoppedAt)
+	if p.Mode != InPlace || !known {
+		return nil // nothing was written into a volume that is backed up
+	}
 	proven, _ := run.Fact(factProvenAt)
 	from, err := time.Parse(time.RFC3339, stopped)
-	if p.Mode != InPlace || err != nil {
-		return nil // nothing was written into a volume that is backed up
+	if err != nil {
+		return fmt.Errorf("read when the Pods were stopped: %w", err)
 	}
 	until, err := time.Parse(time.RFC3339, proven)
 	if err != nil {
