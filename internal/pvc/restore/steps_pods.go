@@ -164,7 +164,7 @@ func (r *Restore) wake(ctx context.Context, run *operation.Run) error {
 		}
 		for _, controller := range absent {
 			err := r.Cluster.Touch(ctx, p.Namespace, controller, run.Plan.ID)
-			if errors.Is(err, recovery.ErrNotFound) || errors.Is(err, recovery.ErrUnsupported) {
+			if errors.Is(err, recovery.ErrNotFound) || errors.Is(err, recovery.ErrUnsupported) || errors.Is(err, recovery.ErrDenied) {
 				// It tries again by itself, or is gone: whether its Pods come back is waited for anyway.
 				run.Report("%s %s is not touched: %v", controller.Kind, controller.Name, err)
 				continue

@@ -188,7 +188,7 @@ func TestAnApplicationGivesUpLate(t *testing.T) {
 
 // TestControllersThatAreNotTouched: one that is gone, and one that drctl does not know, stop nothing.
 func TestControllersThatAreNotTouched(t *testing.T) {
-	for _, cause := range []error{recovery.ErrNotFound, recovery.ErrUnsupported} {
+	for _, cause := range []error{recovery.ErrNotFound, recovery.ErrUnsupported, recovery.ErrDenied} {
 		w, dir := newWorld(), t.TempDir()
 		s := scenarios()["replace"]
 		prepared, plan := w.prepare(t, s.options)
