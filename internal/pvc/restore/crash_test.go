@@ -200,7 +200,7 @@ func TestEachCallFailsOnce(t *testing.T) {
 			err := w.use().Run(t.Context(), w.engine(dir), plan)
 			require.True(t, failed, note...)
 			w.before, w.after = nil, nil
-			if errors.Is(cause, recovery.ErrUnreachable) {
+			if errors.Is(cause, recovery.ErrUnreachable) || call == "touch" { // a controller tries again by itself
 				require.NoError(t, err, note...)
 			} else {
 				require.ErrorIs(t, err, recovery.ErrDenied, note...)
