@@ -9,6 +9,13 @@ import (
 	"github.com/drctl/drctl/internal/lab"
 )
 
+const (
+	// unfinished is drctl's exit code for a plan that can be resumed.
+	unfinished = 4
+	// mostStops is how often drctl may stop by itself among its deaths.
+	mostStops = 5
+)
+
 // Stutter is one operation that dies at every request that changes something: before it, and once it is
 // resumed, after it. Copies of the journal look all alike to the proxy, so each process dies at its third
 // one, before and after in turn.
@@ -18,7 +25,7 @@ func (m *Matrix) Stutter(ctx context.Context) (Tally, error) {
 		return Tally{}, err
 	}
 	var tally Tally
-	deaths := map[string]int{}
+	deaths, stops := map[string]int{}, 0
 	for range mostRuns {
 		args, err := m.next(ctx, a)
 		if err != nil {
@@ -30,6 +37,12 @@ func (m *Matrix) Stutter(ctx context.Context) (Tally, error) {
 		}
 		if run.ExitCode == 0 {
 			break
+		}
+		if !run.Killed && run.ExitCode == unfinished && stops < mostStops {
+			// It stopped by itself and says that it can be resumed, as where it was not there to hear a mover.
+			stops++
+			m.Logf("drctl %s stopped after %d deaths:\n%s", strings.Join(args, " "), tally.Points, LastLines(run.Stderr))
+			continue
 		}
 		if !run.Killed {
 			m.Proxy.Reset()
