@@ -41,6 +41,7 @@ func (m *Matrix) Stutter(ctx context.Context) (Tally, error) {
 		if !run.Killed && run.ExitCode == unfinished && stops < mostStops {
 			// It stopped by itself and says that it can be resumed, as where it was not there to hear a mover.
 			stops++
+			m.Proxy.Reset()
 			m.Logf("drctl %s stopped after %d deaths:\n%s", strings.Join(args, " "), tally.Points, LastLines(run.Stderr))
 			continue
 		}
