@@ -177,6 +177,9 @@ func (v *Kyverno) start(ctx context.Context, account, program string, ready func
 	if err != nil {
 		return nil, err
 	}
+	if err := poll(ctx, "wait for the rights of "+account, func(ctx context.Context) error { return v.maySeeItsPolicies(ctx, account) }); err != nil {
+		return nil, err
+	}
 	v.started++
 	pod := fmt.Sprintf("%s-%d", account, v.started)
 	common := []string{
