@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
-	"os/user"
 	"time"
 
 	"github.com/drctl/drctl/internal/operation"
@@ -95,7 +93,7 @@ func (f *Flip) Plan(out *Prepared) (operation.Plan, error) {
 	p := out.Params
 	return operation.Plan{
 		APIVersion: recovery.APIVersion, Kind: "Plan", ID: out.ID, Operation: Operation, Target: p.String(), RecoveryPoint: p.point(), ClusterUID: out.Identity.ClusterUID,
-		Server: out.Identity.Server, Context: out.Identity.Context, CreatedBy: whoami(), CreationTime: f.Now().UTC(),
+		Server: out.Identity.Server, Context: out.Identity.Context, CreatedBy: operation.WhoAmI(), CreationTime: f.Now().UTC(),
 		Steps: p.steps(), Params: data,
 	}, nil
 }
@@ -107,16 +105,4 @@ func (p *Params) point() string {
 		point += " to " + p.TargetTime.Format(time.RFC3339)
 	}
 	return point
-}
-
-// whoami is user@host, as well as it can be told.
-func whoami() string {
-	name, host := "unknown", "unknown"
-	if who, err := user.Current(); err == nil {
-		name = who.Username
-	}
-	if h, err := os.Hostname(); err == nil {
-		host = h
-	}
-	return name + "@" + host
 }

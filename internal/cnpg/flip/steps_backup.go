@@ -36,14 +36,14 @@ func (s backupStep) Observe(ctx context.Context, run *operation.Run) (operation.
 		}
 		switch object.Phase {
 		case "completed":
-			return done()
+			return operation.IsDone()
 		case "failed":
-			return stopped(run, "mend that, and kubectl -n "+p.Namespace+" delete backups.postgresql.cnpg.io "+object.Name,
+			return operation.IsStopped(run, "mend that, and kubectl -n "+p.Namespace+" delete backups.postgresql.cnpg.io "+object.Name,
 				"Backup %s failed: %s", object.Name, object.Error)
 		}
-		return pending("Backup %s is %s", object.Name, orUnknown(object.Phase))
+		return operation.IsPending("Backup %s is %s", object.Name, orUnknown(object.Phase))
 	}
-	return pending("no Backup yet")
+	return operation.IsPending("no Backup yet")
 }
 
 func orUnknown(phase string) string {
@@ -66,7 +66,7 @@ func (s backupStep) Undo(context.Context, *operation.Run) error { return nil }
 
 // proveBackupsStep ends once the new Cluster is proven to be backed up itself.
 type proveBackupsStep struct {
-	waitOnly
+	operation.WaitOnly
 	*Flip
 }
 

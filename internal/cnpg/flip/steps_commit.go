@@ -14,7 +14,7 @@ type commitStep struct{ *Flip }
 
 func (s commitStep) Observe(ctx context.Context, run *operation.Run) (operation.Observation, error) {
 	if _, known := run.Fact(factCommit); known {
-		return done()
+		return operation.IsDone()
 	}
 	git, err := s.git()
 	if err != nil {
@@ -22,12 +22,12 @@ func (s commitStep) Observe(ctx context.Context, run *operation.Run) (operation.
 	}
 	commit, err := git.Committed(ctx, run.Plan.ID)
 	if err != nil || commit == "" {
-		return doneWhen(false, err, "not committed")
+		return operation.IsDoneWhen(false, err, "not committed")
 	}
 	if err := run.SetFact(ctx, factCommit, commit); err != nil {
 		return operation.Observation{}, err
 	}
-	return done()
+	return operation.IsDone()
 }
 
 func (s commitStep) Apply(ctx context.Context, run *operation.Run) error {

@@ -19,7 +19,7 @@ func (s keepStep) Observe(ctx context.Context, run *operation.Run) (operation.Ob
 		return operation.Observation{}, err
 	}
 	kept, err := s.Archive.Kept(ctx, p.source(), p.Backup.ID)
-	return doneWhen(kept, err, "backup %s is not marked", p.Backup.ID)
+	return operation.IsDoneWhen(kept, err, "backup %s is not marked", p.Backup.ID)
 }
 
 func (s keepStep) Apply(ctx context.Context, run *operation.Run) error {
@@ -59,10 +59,10 @@ func (s retainStep) Observe(ctx context.Context, run *operation.Run) (operation.
 	}
 	for _, volume := range volumes {
 		if volume.OwnerUID == p.OldUID && volume.Name != "" && volume.ReclaimPolicy != "Retain" {
-			return pending("volume %s has reclaim policy %s", volume.Name, volume.ReclaimPolicy)
+			return operation.IsPending("volume %s has reclaim policy %s", volume.Name, volume.ReclaimPolicy)
 		}
 	}
-	return done()
+	return operation.IsDone()
 }
 
 func (s retainStep) Apply(ctx context.Context, run *operation.Run) error {
@@ -131,7 +131,7 @@ func (s secretsStep) Observe(ctx context.Context, run *operation.Run) (operation
 		return operation.Observation{}, err
 	}
 	owned, err := s.Cluster.OwnedSecrets(ctx, p.Namespace, p.Name, p.OldUID)
-	return doneWhen(len(owned) == 0, err, "%d Secrets would go with the Cluster", len(owned))
+	return operation.IsDoneWhen(len(owned) == 0, err, "%d Secrets would go with the Cluster", len(owned))
 }
 
 func (s secretsStep) Apply(ctx context.Context, run *operation.Run) error {
@@ -167,7 +167,7 @@ type suspendStep struct{ *Flip }
 
 func (s suspendStep) Observe(_ context.Context, run *operation.Run) (operation.Observation, error) {
 	_, suspended := run.Fact(factSchedules)
-	return doneWhen(suspended, nil, "schedules run")
+	return operation.IsDoneWhen(suspended, nil, "schedules run")
 }
 
 func (s suspendStep) Apply(ctx context.Context, run *operation.Run) error {

@@ -11,7 +11,7 @@ import (
 
 // recoveredStep waits for PostgreSQL to be promoted, and explains what goes wrong meanwhile.
 type recoveredStep struct {
-	waitOnly
+	operation.WaitOnly
 	*Flip
 }
 
@@ -25,28 +25,28 @@ func (s recoveredStep) Observe(ctx context.Context, run *operation.Run) (operati
 		return operation.Observation{}, err
 	}
 	if live == nil {
-		return conflict("Cluster %s is gone again: somebody deleted it while it recovered; %s", p, p.again(run.Plan.ID))
+		return operation.IsConflict("Cluster %s is gone again: somebody deleted it while it recovered; %s", p, p.again(run.Plan.ID))
 	}
 	if live.Ready && live.Primary != "" {
-		return done()
+		return operation.IsDone()
 	}
 	log, err := s.Cluster.RecoveryLog(ctx, p.Namespace, p.cluster())
 	if err != nil {
-		return pending("%s (the recovery log could not be read: %v)", live.Phase, err)
+		return operation.IsPending("%s (the recovery log could not be read: %v)", live.Phase, err)
 	}
 	if cause, fix, known := s.Render.Explain(log); known {
-		return stopped(run, fix, "%s (if it must be recovered anew for that, %s)", cause, p.again(run.Plan.ID))
+		return operation.IsStopped(run, fix, "%s (if it must be recovered anew for that, %s)", cause, p.again(run.Plan.ID))
 	}
 	text := live.Phase
 	if line := firstOf(s.Render.Progress(log), live.PhaseReason); line != "" {
 		text += ": " + line
 	}
-	return pending("%s", text)
+	return operation.IsPending("%s", text)
 }
 
 // proveStep ends once the data is proven. Disproved stops; unknown waits, and ends as unproven.
 type proveStep struct {
-	waitOnly
+	operation.WaitOnly
 	*Flip
 }
 
@@ -92,9 +92,9 @@ func concluded(run *operation.Run, checks []Check, next, advice string) (operati
 	}
 	switch report.Result {
 	case Proven:
-		return done()
+		return operation.IsDone()
 	case Disproved:
-		return stopped(run, next, "%s%s", strings.Join(texts, "; "), advice)
+		return operation.IsStopped(run, next, "%s%s", strings.Join(texts, "; "), advice)
 	}
-	return pending("%s", strings.Join(texts, "; "))
+	return operation.IsPending("%s", strings.Join(texts, "; "))
 }

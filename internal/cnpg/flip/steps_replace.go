@@ -25,15 +25,15 @@ func (s deleteStep) Observe(ctx context.Context, run *operation.Run) (operation.
 	case err != nil:
 		return operation.Observation{}, err
 	case live != nil && live.PlanID == run.Plan.ID:
-		return done()
+		return operation.IsDone()
 	case live == nil || (live.UID == p.OldUID && live.Deleting):
 		// Whoever deleted it: from here on there is no way back, and the journal has to say so.
-		return doneWhen(run.Started(run.Step.ID), nil, "somebody else deleted it")
+		return operation.IsDoneWhen(run.Started(run.Step.ID), nil, "somebody else deleted it")
 	case live.UID != p.OldUID:
-		return conflict("Cluster %s is not the one that the plan was made for: its UID is %s, not %s; "+
+		return operation.IsConflict("Cluster %s is not the one that the plan was made for: its UID is %s, not %s; "+
 			"drctl abort %s, look at it, and plan anew", p, live.UID, p.OldUID, run.Plan.ID)
 	}
-	return pending("it is there")
+	return operation.IsPending("it is there")
 }
 
 func (s deleteStep) Apply(ctx context.Context, run *operation.Run) error {
@@ -61,42 +61,16 @@ func (s deleteStep) Happened(ctx context.Context, run *operation.Run) (bool, err
 	if err != nil {
 		return false, err
 	}
-	return s.happensStill(ctx, func() (bool, error) {
+	return operation.Arrives(ctx, s.inFlight, func() (bool, error) {
 		live, err := s.Cluster.Find(ctx, p.Namespace, p.Name)
 		return err == nil && (live == nil || live.UID != p.OldUID || live.Deleting), err
 	})
 }
 
-// flightTime is how long a request of a process that was killed may still be on its way.
-const flightTime = 3 * time.Second
-
-// happensStill looks again and again, until a request that is still on its way would have arrived: one
-// look says only that it has not arrived yet.
-func (f *Flip) happensStill(ctx context.Context, look func() (bool, error)) (bool, error) {
-	flight := f.inFlight
-	if flight == 0 {
-		flight = flightTime
-	}
-	const looks = 6
-	for range looks {
-		if happened, err := look(); err != nil || happened {
-			return happened, err
-		}
-		timer := time.NewTimer(flight / looks)
-		select {
-		case <-ctx.Done():
-			timer.Stop()
-			return false, ctx.Err()
-		case <-timer.C:
-		}
-	}
-	return look()
-}
-
 // goneStep waits, kind by kind, until nothing of the old Cluster is left: the operator matches its
 // children by the owner's name, so a claim that is left would be adopted, and nothing recovered.
 type goneStep struct {
-	waitOnly
+	operation.WaitOnly
 	*Flip
 }
 
@@ -110,27 +84,27 @@ func (s goneStep) Observe(ctx context.Context, run *operation.Run) (operation.Ob
 		return operation.Observation{}, err
 	}
 	if live != nil && live.PlanID == run.Plan.ID {
-		return done()
+		return operation.IsDone()
 	}
 	if live != nil && live.UID != p.OldUID {
 		return stranger(run, p, live)
 	}
 	if live != nil {
-		return pending("Cluster %s is being deleted", p)
+		return operation.IsPending("Cluster %s is being deleted", p)
 	}
 	if !safeguard.WaitForVolumes {
-		return done()
+		return operation.IsDone()
 	}
 	leftovers, err := s.Cluster.Leftovers(ctx, p.Namespace, p.Name)
 	if err != nil {
 		return operation.Observation{}, err
 	}
-	return doneWhen(len(leftovers) == 0, nil, "%s", describeLeftovers(leftovers))
+	return operation.IsDoneWhen(len(leftovers) == 0, nil, "%s", describeLeftovers(leftovers))
 }
 
 // stranger is a Cluster of the name that somebody else created meanwhile: Argo CD, where nothing held it.
 func stranger(run *operation.Run, p *Params, live *recovery.LiveCluster) (operation.Observation, error) {
-	return stopped(run, "look at it, and delete it if it is empty (its volumes are not those of the plan)",
+	return operation.IsStopped(run, "look at it, and delete it if it is empty (its volumes are not those of the plan)",
 		"a Cluster %s stands there that this plan did not create (UID %s, bootstrap %s)", p, live.UID, live.Bootstrap)
 }
 
@@ -159,12 +133,12 @@ func (s createStep) Observe(ctx context.Context, run *operation.Run) (operation.
 	case err != nil:
 		return operation.Observation{}, err
 	case live == nil:
-		return pending("not created")
+		return operation.IsPending("not created")
 	case live.PlanID != run.Plan.ID:
 		return stranger(run, p, live)
 	}
 	if known, ok := run.Fact(FactUID); ok && known != live.UID {
-		return conflict("Cluster %s was created anew: its UID is %s, not %s", p, live.UID, known)
+		return operation.IsConflict("Cluster %s was created anew: its UID is %s, not %s", p, live.UID, known)
 	}
 	return operation.Observation{State: operation.Done}, run.SetFact(ctx, FactUID, live.UID)
 }
@@ -194,7 +168,7 @@ func (s createStep) Happened(ctx context.Context, run *operation.Run) (bool, err
 	if _, created := run.Fact(FactUID); created {
 		return true, nil
 	}
-	return s.happensStill(ctx, func() (bool, error) {
+	return operation.Arrives(ctx, s.inFlight, func() (bool, error) {
 		live, err := s.Cluster.Find(ctx, p.Namespace, p.cluster())
 		return live != nil && live.PlanID == run.Plan.ID, err
 	})

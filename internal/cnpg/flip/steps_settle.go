@@ -17,7 +17,7 @@ func (s pushStep) Observe(ctx context.Context, run *operation.Run) (operation.Ob
 	}
 	commit, _ := run.Fact(factCommit)
 	pushed, err := git.Pushed(ctx, commit)
-	return doneWhen(pushed, err, "the remote does not have commit %s", commit)
+	return operation.IsDoneWhen(pushed, err, "the remote does not have commit %s", commit)
 }
 
 func (s pushStep) Apply(ctx context.Context, run *operation.Run) error {
@@ -33,7 +33,7 @@ func (s pushStep) Apply(ctx context.Context, run *operation.Run) error {
 // what to push. As long as the live object has bootstrap.recovery, CloudNativePG itself refuses what
 // Argo CD would apply from an older commit.
 type remoteStep struct {
-	waitOnly
+	operation.WaitOnly
 	*Flip
 }
 
@@ -56,16 +56,16 @@ func (s remoteStep) Observe(ctx context.Context, run *operation.Run) (operation.
 	}
 	push := "cd " + checkout + " && git push " + p.Git.Remote + " HEAD:" + p.Git.Branch
 	if manifest == nil {
-		return stopped(run, "put its manifest back, and "+push, "the remote builds no Cluster %s/%s", p.Namespace, p.Name)
+		return operation.IsStopped(run, "put its manifest back, and "+push, "the remote builds no Cluster %s/%s", p.Namespace, p.Name)
 	}
 	described, err := s.Render.Describe(manifest)
 	switch {
 	case err != nil:
 		return operation.Observation{}, err
 	case described.Bootstrap == "recovery":
-		return stopped(run, "put bootstrap.initdb there, and "+push, "the remote's manifest has bootstrap.recovery: whenever the Cluster is created anew it would be rolled back")
+		return operation.IsStopped(run, "put bootstrap.initdb there, and "+push, "the remote's manifest has bootstrap.recovery: whenever the Cluster is created anew it would be rolled back")
 	case described.WriteServer != p.ArchiveServer:
-		return stopped(run, push, "the remote names server %s and not %s, so Argo CD must not have the Cluster back yet", described.WriteServer, p.ArchiveServer)
+		return operation.IsStopped(run, push, "the remote names server %s and not %s, so Argo CD must not have the Cluster back yet", described.WriteServer, p.ArchiveServer)
 	}
 	return operation.Observation{State: operation.Done}, run.SetFact(ctx, factRemoteCommit, commit)
 }
@@ -97,7 +97,7 @@ func (s terminateStep) Observe(ctx context.Context, run *operation.Run) (operati
 	}
 	commit, _ := run.Fact(factRemoteCommit)
 	busy, err := s.Argo.Busy(ctx, *p.Application, commit)
-	return doneWhen(!busy, err, "Argo CD works on another commit")
+	return operation.IsDoneWhen(!busy, err, "Argo CD works on another commit")
 }
 
 func (s terminateStep) Apply(ctx context.Context, run *operation.Run) error {
@@ -127,10 +127,10 @@ func (s handBackStep) Observe(ctx context.Context, run *operation.Run) (operatio
 		return operation.Observation{}, err
 	}
 	if uid, _ := run.Fact(FactUID); live == nil || (uid != "" && live.UID != uid) {
-		return conflict("Cluster %s is not the one that was recovered", p)
+		return operation.IsConflict("Cluster %s is not the one that was recovered", p)
 	}
 	handed, err := s.Cluster.HandedBack(ctx, manifest)
-	return doneWhen(handed, err, "the Cluster still has bootstrap.recovery")
+	return operation.IsDoneWhen(handed, err, "the Cluster still has bootstrap.recovery")
 }
 
 func (s handBackStep) Apply(ctx context.Context, run *operation.Run) error {
@@ -160,13 +160,13 @@ func (s syncStep) Observe(ctx context.Context, run *operation.Run) (operation.Ob
 	commit, _ := run.Fact(factRemoteCommit)
 	ok, _, why, err := s.Argo.Synced(ctx, *p.Application, commit)
 	if err != nil || ok {
-		return doneWhen(ok, err, "%s", why)
+		return operation.IsDoneWhen(ok, err, "%s", why)
 	}
 	// Somebody may have pushed meanwhile: Argo CD then goes to that commit, and this one never comes.
 	if o, err := (remoteStep{Flip: s.Flip}).Observe(ctx, run); err != nil || o.State != operation.Done {
 		return o, err
 	}
-	return pending("%s", why)
+	return operation.IsPending("%s", why)
 }
 
 func (s syncStep) Apply(ctx context.Context, run *operation.Run) error {
@@ -192,7 +192,7 @@ func (s fieldsStep) Observe(ctx context.Context, run *operation.Run) (operation.
 		return operation.Observation{}, err
 	}
 	released, err := s.Cluster.FieldsReleased(ctx, p.Namespace, p.Name)
-	return doneWhen(released, err, "drctl still owns fields")
+	return operation.IsDoneWhen(released, err, "drctl still owns fields")
 }
 
 func (s fieldsStep) Apply(ctx context.Context, run *operation.Run) error {
@@ -218,11 +218,11 @@ func (s schedulesStep) Observe(ctx context.Context, run *operation.Run) (operati
 	for _, schedule := range now {
 		for _, before := range p.Schedules {
 			if before.Name == schedule.Name && schedule.Suspended && !before.Suspended {
-				return pending("ScheduledBackup %s is suspended", schedule.Name)
+				return operation.IsPending("ScheduledBackup %s is suspended", schedule.Name)
 			}
 		}
 	}
-	return done()
+	return operation.IsDone()
 }
 
 func (s schedulesStep) Apply(ctx context.Context, run *operation.Run) error {

@@ -101,7 +101,7 @@ func (m *Many) PlanMany(prepared []*Prepared, wanted map[string]Options, paralle
 	return operation.Plan{
 		ID: operation.NewID("pvc-restore-many", m.Now()), Operation: ManyOperation, Target: target, RecoveryPoint: fmt.Sprintf("%d snapshots", len(prepared)),
 		ClusterUID: first.Identity.ClusterUID, Server: first.Identity.Server, Context: first.Identity.Context,
-		CreatedBy: whoAmI(), CreationTime: m.Now().UTC(), Params: encoded,
+		CreatedBy: operation.WhoAmI(), CreationTime: m.Now().UTC(), Params: encoded,
 		Steps: []operation.Step{{ID: stepMany, Kind: stepMany, Title: fmt.Sprintf("restore %d claims, %d at a time", len(prepared), parallel), Timeout: manyTime}},
 	}, nil
 }

@@ -32,7 +32,7 @@ func (s manyStep) Observe(_ context.Context, run *operation.Run) (operation.Obse
 			open++
 		}
 	}
-	return doneWhen(open == 0, nil, "%d of %d claims are not done", open, len(p.Children))
+	return operation.IsDoneWhen(open == 0, nil, "%d of %d claims are not done", open, len(p.Children))
 }
 
 // ended reports whether a claim's plan is at its end, whichever.

@@ -3,8 +3,6 @@ package restore
 import (
 	"encoding/json"
 	"fmt"
-	"os"
-	"os/user"
 	"time"
 
 	"github.com/drctl/drctl/internal/operation"
@@ -172,18 +170,6 @@ func (r *Restore) plan(kind string, prepared *Prepared, steps []operation.Step) 
 	return operation.Plan{
 		ID: prepared.ID, Operation: kind, Target: p.target(), RecoveryPoint: p.Snapshot.ID,
 		ClusterUID: prepared.Identity.ClusterUID, Server: prepared.Identity.Server, Context: prepared.Identity.Context,
-		CreatedBy: whoAmI(), CreationTime: r.Now().UTC(), Steps: steps, Params: encoded,
+		CreatedBy: operation.WhoAmI(), CreationTime: r.Now().UTC(), Steps: steps, Params: encoded,
 	}, nil
-}
-
-// whoAmI is user@host.
-func whoAmI() string {
-	name, host := "somebody", "an unknown host"
-	if account, err := user.Current(); err == nil {
-		name = account.Username
-	}
-	if known, err := os.Hostname(); err == nil {
-		host = known
-	}
-	return name + "@" + host
 }

@@ -25,11 +25,11 @@ func (s backupStep) Observe(ctx context.Context, run *operation.Run) (operation.
 	case err != nil:
 		return operation.Observation{}, err
 	case there == nil:
-		return pending("it is not there yet")
+		return operation.IsPending("it is not there yet")
 	case there.PlanID != run.Plan.ID:
-		return conflict("ReplicationSource %s/%s is not of this plan", p.Namespace, there.Name)
+		return operation.IsConflict("ReplicationSource %s/%s is not of this plan", p.Namespace, there.Name)
 	}
-	return done()
+	return operation.IsDone()
 }
 
 func (s backupStep) Apply(ctx context.Context, run *operation.Run) error {
@@ -55,7 +55,7 @@ func (s backupStep) Undo(ctx context.Context, run *operation.Run) error {
 		return err
 	}
 	err = arrived(ctx, run, func(ctx context.Context, run *operation.Run) (bool, error) {
-		return s.happensStill(ctx, func() (bool, error) {
+		return operation.Arrives(ctx, s.inFlight, func() (bool, error) {
 			there, err := s.Movers.Source(ctx, p.Namespace, sourceName(run.Plan.ID))
 			return there != nil, err
 		})
@@ -71,7 +71,7 @@ func (s backupStep) Leave(ctx context.Context, run *operation.Run) error { retur
 
 // backedUpStep waits for the mover, whose word proves nothing.
 type backedUpStep struct {
-	waitOnly
+	operation.WaitOnly
 	*Restore
 }
 
@@ -85,7 +85,7 @@ func (s backedUpStep) Observe(ctx context.Context, run *operation.Run) (operatio
 		return operation.Observation{}, err
 	}
 	if now == nil {
-		return conflict("ReplicationSource %s/%s is gone: somebody deleted it", p.Namespace, sourceName(run.Plan.ID))
+		return operation.IsConflict("ReplicationSource %s/%s is gone: somebody deleted it", p.Namespace, sourceName(run.Plan.ID))
 	}
 	ended, observation, err := moverState(run, p.Namespace, sourceKind, now)
 	if !ended {
@@ -105,7 +105,7 @@ func (s backedUpStep) Observe(ctx context.Context, run *operation.Run) (operatio
 	if s.Movers.ReadBackup(lines).Empty || s.Movers.ReadBackup(now.Logs).Empty {
 		return operation.Observation{}, nothingBackedUp(run, "the volume of claim "+p.String()+" is empty, and an empty volume makes no snapshot", "see what is in it")
 	}
-	return done()
+	return operation.IsDone()
 }
 
 func nothingBackedUp(run *operation.Run, why, next string) error {
@@ -119,7 +119,7 @@ func nothingBackedUp(run *operation.Run, why, next string) error {
 
 // proveBackupStep finds the new, complete snapshot in the repository itself.
 type proveBackupStep struct {
-	waitOnly
+	operation.WaitOnly
 	*Restore
 }
 
@@ -155,7 +155,7 @@ func (s proveBackupStep) Observe(ctx context.Context, run *operation.Run) (opera
 			return operation.Observation{State: operation.Done}, run.SetFact(ctx, FactBackup, snapshot.ID)
 		}
 	}
-	return pending("the repository has no new complete snapshot of %s%s", p.Mover.Identity, after(", nor the mover's ", made))
+	return operation.IsPending("the repository has no new complete snapshot of %s%s", p.Mover.Identity, after(", nor the mover's ", made))
 }
 
 // suspect names snapshots of the claim that were begun while the volume was being written: a schedule does not

@@ -21,7 +21,7 @@ func (s consumerStep) Observe(ctx context.Context, run *operation.Run) (operatio
 		return operation.Observation{}, err
 	}
 	if claim != nil && claim.Phase == bound {
-		return done()
+		return operation.IsDone()
 	}
 	pods, err := s.Cluster.Pods(ctx, p.Namespace, p.claim())
 	if err != nil {
@@ -29,10 +29,10 @@ func (s consumerStep) Observe(ctx context.Context, run *operation.Run) (operatio
 	}
 	for _, pod := range pods {
 		if pod.Name == run.Plan.ID && pod.PlanID == run.Plan.ID {
-			return done()
+			return operation.IsDone()
 		}
 	}
-	return pending("it is not there yet")
+	return operation.IsPending("it is not there yet")
 }
 
 func (s consumerStep) Apply(ctx context.Context, run *operation.Run) error {
@@ -56,7 +56,7 @@ func (s consumerStep) Leave(ctx context.Context, run *operation.Run) error { ret
 
 // boundStep waits until the new claim is bound to a volume of its own.
 type boundStep struct {
-	waitOnly
+	operation.WaitOnly
 	*Restore
 }
 
@@ -74,17 +74,17 @@ func (s boundStep) Observe(ctx context.Context, run *operation.Run) (operation.O
 	case err != nil:
 		return operation.Observation{}, err
 	case claim == nil:
-		return stopped(run, again(run, p), "claim %s is gone: somebody deleted it", p)
+		return operation.IsStopped(run, again(run, p), "claim %s is gone: somebody deleted it", p)
 	case claim.UID != known:
-		return stopped(run, again(run, p), "claim %s was created anew: its UID is %s, not %s", p, claim.UID, known)
+		return operation.IsStopped(run, again(run, p), "claim %s was created anew: its UID is %s, not %s", p, claim.UID, known)
 	case claim.Deleting:
-		return stopped(run, again(run, p), "claim %s is being deleted: somebody deleted it", p)
+		return operation.IsStopped(run, again(run, p), "claim %s is being deleted: somebody deleted it", p)
 	case claim.Source != run.Plan.ID:
-		return conflict("claim %s is populated from %s, and not from the restored volume", p, orNone(claim.Source))
+		return operation.IsConflict("claim %s is populated from %s, and not from the restored volume", p, orNone(claim.Source))
 	case claim.Phase != bound || claim.Volume == "":
 		return s.unbound(ctx, p)
 	case claim.Volume == p.OldVolume.Name:
-		return conflict("claim %s is bound to its old volume %s again", p, claim.Volume)
+		return operation.IsConflict("claim %s is bound to its old volume %s again", p, claim.Volume)
 	}
 	return operation.Observation{State: operation.Done}, run.SetFact(ctx, factVolume, claim.Volume)
 }
@@ -104,7 +104,7 @@ func (s boundStep) unbound(ctx context.Context, p *Params) (operation.Observatio
 	if err != nil {
 		return operation.Observation{}, err
 	}
-	return pending("it is Pending%s", after(": ", event))
+	return operation.IsPending("it is Pending%s", after(": ", event))
 }
 
 // noConsumerStep removes the Pod that had the volume bound: it would keep it on its node.
@@ -125,7 +125,7 @@ func (s noConsumerStep) Observe(ctx context.Context, run *operation.Run) (operat
 			left = append(left, pod)
 		}
 	}
-	return doneWhen(len(left) == 0, nil, "%s", describePods(left))
+	return operation.IsDoneWhen(len(left) == 0, nil, "%s", describePods(left))
 }
 
 func (s noConsumerStep) Apply(ctx context.Context, run *operation.Run) error {

@@ -26,15 +26,15 @@ func (s deleteStep) Observe(ctx context.Context, run *operation.Run) (operation.
 	case err != nil:
 		return operation.Observation{}, err
 	case live != nil && live.PlanID == run.Plan.ID:
-		return done()
+		return operation.IsDone()
 	case live == nil || (live.UID == p.OldUID && live.Deleting):
 		// Whoever deleted it: from here on there is no way back, and the journal has to say so.
-		return doneWhen(run.Started(run.Step.ID), nil, "somebody else deleted it")
+		return operation.IsDoneWhen(run.Started(run.Step.ID), nil, "somebody else deleted it")
 	case live.UID != p.OldUID:
-		return conflict("claim %s is not the one that the plan was made for: its UID is %s, not %s; "+
+		return operation.IsConflict("claim %s is not the one that the plan was made for: its UID is %s, not %s; "+
 			"drctl abort %s, look at it, and plan anew", p, live.UID, p.OldUID, run.Plan.ID)
 	}
-	return pending("it is there")
+	return operation.IsPending("it is there")
 }
 
 func (s deleteStep) Apply(ctx context.Context, run *operation.Run) error {
@@ -88,7 +88,7 @@ func (s deleteStep) Happened(ctx context.Context, run *operation.Run) (bool, err
 	if err != nil {
 		return false, err
 	}
-	return s.happensStill(ctx, func() (bool, error) {
+	return operation.Arrives(ctx, s.inFlight, func() (bool, error) {
 		live, err := s.Cluster.Claim(ctx, p.Namespace, p.Name)
 		return err == nil && (live == nil || live.UID != p.OldUID || live.Deleting), err
 	})
@@ -97,7 +97,7 @@ func (s deleteStep) Happened(ctx context.Context, run *operation.Run) (bool, err
 // goneStep waits until the old claim is gone, and with it what Kyverno generated for it: as long as that
 // goes, it may be taken for the new claim's.
 type goneStep struct {
-	waitOnly
+	operation.WaitOnly
 	*Restore
 }
 
@@ -114,14 +114,14 @@ func (s goneStep) Observe(ctx context.Context, run *operation.Run) (operation.Ob
 	case err != nil:
 		return operation.Observation{}, err
 	case live != nil && live.PlanID == run.Plan.ID:
-		return done()
+		return operation.IsDone()
 	case live != nil && live.UID != p.OldUID:
 		return stranger(run, p, live)
 	case live != nil && safeguard.WaitForVolumes:
 		return s.held(ctx, p, live)
 	}
 	if !safeguard.WaitForVolumes {
-		return done()
+		return operation.IsDone()
 	}
 	generated, err := s.Cluster.Generated(ctx, p.Namespace, p.Name)
 	if err != nil {
@@ -134,7 +134,7 @@ func (s goneStep) Observe(ctx context.Context, run *operation.Run) (operation.Ob
 		}
 	}
 	if len(left) == 0 {
-		return done()
+		return operation.IsDone()
 	}
 	return s.orphans(ctx, run, strings.Join(left, ", "))
 }
@@ -154,10 +154,10 @@ func (s goneStep) orphans(ctx context.Context, run *operation.Run, names string)
 		return operation.Observation{}, fmt.Errorf("read when the claim was gone: %w", err)
 	}
 	if s.Now().Sub(gone) < orphanTime {
-		return pending("waiting for Kyverno to remove %s", names)
+		return operation.IsPending("waiting for Kyverno to remove %s", names)
 	}
 	run.Report("Kyverno does not remove %s of the old claim, and will hand it to the new one", names)
-	return done()
+	return operation.IsDone()
 }
 
 // held says what keeps a claim that is being deleted.
@@ -167,14 +167,14 @@ func (s goneStep) held(ctx context.Context, p *Params, live *recovery.LiveClaim)
 		return operation.Observation{}, err
 	}
 	if len(pods) > 0 {
-		return pending("claim %s is held; %s", p, describePods(pods))
+		return operation.IsPending("claim %s is held; %s", p, describePods(pods))
 	}
-	return pending("claim %s is being deleted%s", p, after(", held by ", strings.Join(live.Holding, ", ")))
+	return operation.IsPending("claim %s is being deleted%s", p, after(", held by ", strings.Join(live.Holding, ", ")))
 }
 
 // stranger is a claim of the name that somebody else created meanwhile: Argo CD, where nothing held it.
 func stranger(run *operation.Run, p *Params, live *recovery.LiveClaim) (operation.Observation, error) {
-	return stopped(run, "look at it, and delete it if it is empty (its volume is "+orNone(live.Volume)+")",
+	return operation.IsStopped(run, "look at it, and delete it if it is empty (its volume is "+orNone(live.Volume)+")",
 		"a claim %s stands there that this plan did not create (UID %s)", p, live.UID)
 }
 
@@ -198,12 +198,12 @@ func (s createStep) Observe(ctx context.Context, run *operation.Run) (operation.
 	case err != nil:
 		return operation.Observation{}, err
 	case live == nil:
-		return pending("not created")
+		return operation.IsPending("not created")
 	case live.PlanID != run.Plan.ID:
 		return stranger(run, p, live)
 	}
 	if known, ok := run.Fact(FactUID); ok && known != live.UID {
-		return conflict("claim %s was created anew: its UID is %s, not %s", p, live.UID, known)
+		return operation.IsConflict("claim %s was created anew: its UID is %s, not %s", p, live.UID, known)
 	}
 	return operation.Observation{State: operation.Done}, run.SetFact(ctx, FactUID, live.UID)
 }
@@ -229,7 +229,7 @@ func (s createStep) Happened(ctx context.Context, run *operation.Run) (bool, err
 	if _, created := run.Fact(FactUID); created {
 		return true, nil
 	}
-	return s.happensStill(ctx, func() (bool, error) {
+	return operation.Arrives(ctx, s.inFlight, func() (bool, error) {
 		live, err := s.Cluster.Claim(ctx, p.Namespace, p.claim())
 		return live != nil && live.PlanID == run.Plan.ID, err
 	})

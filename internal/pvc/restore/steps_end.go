@@ -26,7 +26,7 @@ func (s settleStep) Observe(ctx context.Context, run *operation.Run) (operation.
 		return operation.Observation{}, err
 	}
 	settled, _, why, err := argo.Settled(ctx, *p.Application)
-	return doneWhen(settled, err, "%s", why)
+	return operation.IsDoneWhen(settled, err, "%s", why)
 }
 
 func (s settleStep) Apply(ctx context.Context, run *operation.Run) error {
@@ -74,7 +74,7 @@ func (s cleanUpStep) Observe(ctx context.Context, run *operation.Run) (operation
 		return operation.Observation{}, err
 	}
 	left, err := s.Movers.Left(ctx, p.Namespace, run.Plan.ID)
-	return doneWhen(len(left) == 0, err, "waiting for %s to go", strings.Join(left, ", "))
+	return operation.IsDoneWhen(len(left) == 0, err, "waiting for %s to go", strings.Join(left, ", "))
 }
 
 func (s cleanUpStep) Apply(ctx context.Context, run *operation.Run) error {
@@ -102,9 +102,9 @@ func (s releaseStep) Observe(ctx context.Context, run *operation.Run) (operation
 	case err != nil:
 		return operation.Observation{}, err
 	case claim == nil:
-		return conflict("claim %s is gone: somebody deleted it", p)
+		return operation.IsConflict("claim %s is gone: somebody deleted it", p)
 	}
-	return doneWhen(claim.PlanID != run.Plan.ID, nil, "the plan's mark is on it")
+	return operation.IsDoneWhen(claim.PlanID != run.Plan.ID, nil, "the plan's mark is on it")
 }
 
 func (s releaseStep) Apply(ctx context.Context, run *operation.Run) error {

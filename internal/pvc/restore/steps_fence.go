@@ -26,17 +26,17 @@ func (r *Restore) hold(run *operation.Run) (Hold, error) {
 
 func (s fenceStep) Observe(ctx context.Context, run *operation.Run) (operation.Observation, error) {
 	if !safeguard.Fence {
-		return done()
+		return operation.IsDone()
 	}
 	if _, proven := run.Fact(factFence); !proven {
-		return pending("not proven")
+		return operation.IsPending("not proven")
 	}
 	hold, err := s.hold(run)
 	if err != nil {
 		return operation.Observation{}, err
 	}
 	standing, err := s.Fence.Standing(ctx, hold)
-	return doneWhen(standing, err, "the fence is gone")
+	return operation.IsDoneWhen(standing, err, "the fence is gone")
 }
 
 func (s fenceStep) Apply(ctx context.Context, run *operation.Run) error {
@@ -95,7 +95,7 @@ type liftStep struct{ *Restore }
 // Observe looks for any part of it: a crash may have come between two deletions.
 func (s liftStep) Observe(ctx context.Context, run *operation.Run) (operation.Observation, error) {
 	left, err := s.Fence.Left(ctx, run.Plan.ID)
-	return doneWhen(!left, err, "the fence stands")
+	return operation.IsDoneWhen(!left, err, "the fence stands")
 }
 
 func (s liftStep) Apply(ctx context.Context, run *operation.Run) error {

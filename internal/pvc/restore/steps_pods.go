@@ -30,11 +30,11 @@ func (s stopStep) Observe(ctx context.Context, run *operation.Run) (operation.Ob
 	}
 	left := p.strangers(run.Plan.ID, pods)
 	if len(left) > 0 || p.Mode != InPlace {
-		return doneWhen(len(left) == 0, nil, "%s", describePods(left))
+		return operation.IsDoneWhen(len(left) == 0, nil, "%s", describePods(left))
 	}
 	// A mover reads a copy of the volume, and would back up half of each.
 	running, err := s.Movers.Running(ctx, p.Namespace, p.Name)
-	return doneWhen(len(running) == 0, err, "ReplicationSource %s is backing it up right now", strings.Join(running, ", "))
+	return operation.IsDoneWhen(len(running) == 0, err, "ReplicationSource %s is backing it up right now", strings.Join(running, ", "))
 }
 
 func (s stopStep) Apply(ctx context.Context, run *operation.Run) error {
@@ -134,7 +134,7 @@ func (s workloadsStep) Observe(ctx context.Context, run *operation.Run) (operati
 	missing := missingPods(p.Pods, pods)
 	// A rollout in between has other controllers: as many Pods at work are as good.
 	if len(missing) > 0 && readyPods(pods) < readyPods(p.Pods) {
-		return pending("waiting for %s", strings.Join(missing, ", "))
+		return operation.IsPending("waiting for %s", strings.Join(missing, ", "))
 	}
 	return operation.Observation{State: operation.Done}, run.SetFact(ctx, factReadyAt, s.stamp())
 }

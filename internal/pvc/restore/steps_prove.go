@@ -20,7 +20,7 @@ func (proveStep) Proves() bool { return true }
 
 func (s proveStep) Observe(ctx context.Context, run *operation.Run) (operation.Observation, error) {
 	if !safeguard.Proof {
-		return done()
+		return operation.IsDone()
 	}
 	p, err := ParamsOf(run.Plan)
 	if err != nil {
@@ -31,7 +31,7 @@ func (s proveStep) Observe(ctx context.Context, run *operation.Run) (operation.O
 		return operation.Observation{}, err
 	}
 	if now == nil {
-		return conflict("ReplicationDestination %s/%s is gone: somebody deleted it", p.Namespace, run.Plan.ID)
+		return operation.IsConflict("ReplicationDestination %s/%s is gone: somebody deleted it", p.Namespace, run.Plan.ID)
 	}
 	if ended, observation, err := moverState(run, p.Namespace, destinationKind, now); !ended {
 		return observation, err
@@ -41,13 +41,13 @@ func (s proveStep) Observe(ctx context.Context, run *operation.Run) (operation.O
 		return operation.Observation{}, err
 	}
 	if _, listened := s.runs.Load(now.Trigger); !heard && !listened {
-		return pending("nobody heard what the mover said")
+		return operation.IsPending("nobody heard what the mover said")
 	}
 	verdict := judge(p, log)
 	if verdict.Result != Proven {
 		// Who resumes wants it tried again, with the cause mended: the same lines would say the same for ever.
 		if judged, _ := run.Fact(factDisproved); judged == now.Trigger {
-			return pending("%s: it runs once more", verdict.Observed)
+			return operation.IsPending("%s: it runs once more", verdict.Observed)
 		}
 		if err := run.SetFact(ctx, factDisproved, now.Trigger); err != nil {
 			return operation.Observation{}, err

@@ -23,11 +23,11 @@ func (s destinationStep) Observe(ctx context.Context, run *operation.Run) (opera
 	case err != nil:
 		return operation.Observation{}, err
 	case there == nil:
-		return pending("it is not there yet")
+		return operation.IsPending("it is not there yet")
 	case there.PlanID != run.Plan.ID:
-		return conflict("ReplicationDestination %s/%s is not of this plan", p.Namespace, there.Name)
+		return operation.IsConflict("ReplicationDestination %s/%s is not of this plan", p.Namespace, there.Name)
 	}
-	return done()
+	return operation.IsDone()
 }
 
 func (s destinationStep) Apply(ctx context.Context, run *operation.Run) error {
@@ -120,7 +120,7 @@ func (s destinationStep) Happened(ctx context.Context, run *operation.Run) (bool
 	if err != nil {
 		return false, err
 	}
-	return s.happensStill(ctx, func() (bool, error) {
+	return operation.Arrives(ctx, s.inFlight, func() (bool, error) {
 		there, err := s.Movers.DestinationNow(ctx, p.Namespace, run.Plan.ID)
 		return there != nil && there.PlanID == run.Plan.ID, err
 	})
@@ -129,7 +129,7 @@ func (s destinationStep) Happened(ctx context.Context, run *operation.Run) (bool
 // restoredStep waits until VolSync says that the mover is done. That it was successful proves nothing:
 // a mover that found no snapshot says so, too.
 type restoredStep struct {
-	waitOnly
+	operation.WaitOnly
 	*Restore
 }
 
@@ -146,7 +146,7 @@ func (s restoredStep) Observe(ctx context.Context, run *operation.Run) (operatio
 		return operation.Observation{}, err
 	}
 	if now == nil {
-		return conflict("ReplicationDestination %s/%s is gone: somebody deleted it", p.Namespace, run.Plan.ID)
+		return operation.IsConflict("ReplicationDestination %s/%s is gone: somebody deleted it", p.Namespace, run.Plan.ID)
 	}
 	if ended, observation, err := moverState(run, p.Namespace, destinationKind, now); !ended {
 		return observation, err
@@ -154,7 +154,7 @@ func (s restoredStep) Observe(ctx context.Context, run *operation.Run) (operatio
 	// Complete without a result: no mover ran at all, and there never will be an image. The proof finds that
 	// nobody said anything, and has it run once more.
 	if p.Mode != InPlace && now.Image == "" && now.Result != "" {
-		return pending("the mover is done, its VolumeSnapshot is not ready")
+		return operation.IsPending("the mover is done, its VolumeSnapshot is not ready")
 	}
 	return operation.Observation{State: operation.Done}, run.SetFact(ctx, factRestored, s.stamp())
 }
@@ -170,21 +170,21 @@ func moverState(run *operation.Run, namespace, kind string, now *recovery.MoverR
 	look := fmt.Sprintf("kubectl -n %s describe %s %s", namespace, kind, now.Name)
 	switch {
 	case now.PlanID != run.Plan.ID:
-		o, err = conflict("%s %s/%s is not of this plan", kind, namespace, now.Name)
+		o, err = operation.IsConflict("%s %s/%s is not of this plan", kind, namespace, now.Name)
 	case now.Result == "Failed" && now.Completed != now.Trigger:
-		o, err = stopped(run, "VolSync tries again by itself; mend the cause ("+look+")", "the mover failed: %s", lastLine(now.Logs, now.Condition))
+		o, err = operation.IsStopped(run, "VolSync tries again by itself; mend the cause ("+look+")", "the mover failed: %s", lastLine(now.Logs, now.Condition))
 	case now.Completed == now.Trigger && now.Paused && now.Result == "" && kind == destinationKind:
-		o, err = stopped(run, unpause(namespace, kind, now), "%s %s is paused: VolSync reports a run that never was", kind, now.Name)
+		o, err = operation.IsStopped(run, unpause(namespace, kind, now), "%s %s is paused: VolSync reports a run that never was", kind, now.Name)
 	case now.Completed == now.Trigger && now.Result != "Failed":
 		return true, o, nil
 	case now.Completed == now.Trigger:
-		o, err = stopped(run, look, "the mover ended with %s: %s", now.Result, lastLine(now.Logs, now.Condition))
+		o, err = operation.IsStopped(run, look, "the mover ended with %s: %s", now.Result, lastLine(now.Logs, now.Condition))
 	case now.Paused:
-		o, err = stopped(run, unpause(namespace, kind, now), "%s %s is paused: it would never run", kind, now.Name)
+		o, err = operation.IsStopped(run, unpause(namespace, kind, now), "%s %s is paused: it would never run", kind, now.Name)
 	case now.StartedAt.IsZero() && now.Condition == "":
-		o, err = pending("VolSync has not taken %s %s up (is its controller running?)", kind, now.Name)
+		o, err = operation.IsPending("VolSync has not taken %s %s up (is its controller running?)", kind, now.Name)
 	default:
-		o, err = pending("the mover is at work%s", after(": ", lastLine(now.Condition)))
+		o, err = operation.IsPending("the mover is at work%s", after(": ", lastLine(now.Condition)))
 	}
 	return false, o, err
 }

@@ -19,7 +19,7 @@ type retainStep struct{ *Restore }
 
 func (s retainStep) Observe(ctx context.Context, run *operation.Run) (operation.Observation, error) {
 	if !safeguard.Retain {
-		return done()
+		return operation.IsDone()
 	}
 	p, err := ParamsOf(run.Plan)
 	if err != nil {
@@ -30,11 +30,11 @@ func (s retainStep) Observe(ctx context.Context, run *operation.Run) (operation.
 	case err != nil:
 		return operation.Observation{}, err
 	case volume == nil:
-		return conflict("volume %s is gone", p.OldVolume.Name)
+		return operation.IsConflict("volume %s is gone", p.OldVolume.Name)
 	case volume.ClaimUID != p.OldUID:
-		return conflict("volume %s does not belong to claim %s any more", volume.Name, p.target())
+		return operation.IsConflict("volume %s does not belong to claim %s any more", volume.Name, p.target())
 	}
-	return doneWhen(volume.ReclaimPolicy == retain, nil, "its reclaim policy is %s", volume.ReclaimPolicy)
+	return operation.IsDoneWhen(volume.ReclaimPolicy == retain, nil, "its reclaim policy is %s", volume.ReclaimPolicy)
 }
 
 func (s retainStep) Apply(ctx context.Context, run *operation.Run) error {
@@ -88,13 +88,13 @@ func (s safetyStep) Observe(ctx context.Context, run *operation.Run) (operation.
 	case err != nil:
 		return operation.Observation{}, err
 	case snapshot == nil:
-		return pending("it is not there yet")
+		return operation.IsPending("it is not there yet")
 	case snapshot.PlanID != run.Plan.ID:
-		return conflict("VolumeSnapshot %s/%s is not of this plan", p.Namespace, snapshot.Name)
+		return operation.IsConflict("VolumeSnapshot %s/%s is not of this plan", p.Namespace, snapshot.Name)
 	case !snapshot.Ready && snapshot.Error != "":
-		return pending("the snapshotter says: %s", snapshot.Error)
+		return operation.IsPending("the snapshotter says: %s", snapshot.Error)
 	}
-	return doneWhen(snapshot.Ready, nil, "it is not ready to use")
+	return operation.IsDoneWhen(snapshot.Ready, nil, "it is not ready to use")
 }
 
 func (s safetyStep) Apply(ctx context.Context, run *operation.Run) error {
@@ -111,7 +111,7 @@ func (s safetyStep) Undo(ctx context.Context, run *operation.Run) error {
 		return err
 	}
 	err = arrived(ctx, run, func(ctx context.Context, run *operation.Run) (bool, error) {
-		return s.happensStill(ctx, func() (bool, error) {
+		return operation.Arrives(ctx, s.inFlight, func() (bool, error) {
 			there, err := s.Cluster.VolumeSnapshot(ctx, p.Namespace, safetyName(run.Plan.ID))
 			return there != nil, err
 		})
