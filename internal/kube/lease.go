@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/user"
 	"regexp"
 	"strings"
 	"time"
@@ -57,17 +56,7 @@ func (c *Client) PatientLock(namespace string) operation.Lock {
 }
 
 // processIdentity is "user@host PID".
-func processIdentity() string {
-	name := "somebody"
-	if account, err := user.Current(); err == nil {
-		name = account.Username
-	}
-	host, err := os.Hostname()
-	if err != nil {
-		host = "an unknown host"
-	}
-	return fmt.Sprintf("%s@%s %d", name, host, os.Getpid())
-}
+func processIdentity() string { return fmt.Sprintf("%s %d", operation.WhoAmI(), os.Getpid()) }
 
 func leasesResource() schema.GroupVersionResource {
 	return schema.GroupVersionResource{Group: "coordination.k8s.io", Version: "v1", Resource: "leases"}

@@ -39,14 +39,17 @@ func IsDoneWhen(ok bool, err error, format string, args ...any) (Observation, er
 	return IsPending(format, args...)
 }
 
-// WaitOnly is embedded by handlers of steps that have no effect: a Waiter with nothing to apply.
-type WaitOnly struct{}
+// Waits is embedded by handlers of steps that have no effect: a Waiter with nothing to apply. (Named as its method
+// it would hide it.)
+type Waits struct{}
+
+var _ Waiter = struct{ Waits }{}
 
 // WaitOnly reports that the step only waits.
-func (WaitOnly) WaitOnly() bool { return true }
+func (Waits) WaitOnly() bool { return true }
 
 // Apply has nothing to do.
-func (WaitOnly) Apply(context.Context, *Run) error { return nil }
+func (Waits) Apply(context.Context, *Run) error { return nil }
 
 // flightTime is how long a request of a process that was killed may still be on its way.
 const flightTime = 3 * time.Second

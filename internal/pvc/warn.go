@@ -9,15 +9,6 @@ import (
 	"github.com/drctl/drctl/internal/recovery"
 )
 
-// A newest snapshot that has less than half of its predecessor's bytes or files is called a collapse:
-// freshly initialised application files become "latest" just like real ones. Below these sizes a
-// change of that kind is everyday.
-const (
-	collapseFraction = 2
-	collapseMinBytes = 1 << 20
-	collapseMinFiles = 10
-)
-
 // clockSkew is how far in the future a snapshot may start before it is worth a warning.
 const clockSkew = 5 * time.Minute
 
@@ -101,11 +92,12 @@ func warnCollapse(item *Item, complete []recovery.Snapshot) {
 		return
 	}
 	last, before := complete[len(complete)-1], complete[len(complete)-2]
-	if before.SizeBytes >= collapseMinBytes && last.SizeBytes < before.SizeBytes/collapseFraction {
+	inBytes, inFiles := last.CollapsedSince(before)
+	if inBytes {
 		item.warn("the newest snapshot has %s, the one before it %s: look before you restore (drctl pvc snapshots %s/%s)",
 			humanize.IBytes(uint64(max(last.SizeBytes, 0))), humanize.IBytes(uint64(before.SizeBytes)), item.Namespace, item.Name)
 	}
-	if before.FileCount >= collapseMinFiles && last.FileCount < before.FileCount/collapseFraction {
+	if inFiles {
 		item.warn("the newest snapshot has %s, the one before it %d: look before you restore (drctl pvc snapshots %s/%s)",
 			english.Plural(int(last.FileCount), "file", ""), before.FileCount, item.Namespace, item.Name)
 	}

@@ -36,3 +36,20 @@ type Snapshot struct {
 
 // Complete reports whether the snapshot can be restored as a whole.
 func (s Snapshot) Complete() bool { return s.Incomplete == "" }
+
+// A snapshot with less than half of its predecessor's bytes or files is called a collapse: freshly initialised
+// files of an application become the newest snapshot just like real ones. Below these sizes a change of that kind
+// is everyday.
+const (
+	collapseFraction = 2
+	collapseMinBytes = 1 << 20
+	collapseMinFiles = 10
+)
+
+// CollapsedSince reports whether the snapshot holds far fewer bytes, and far fewer files, than an earlier one of
+// its source.
+func (s Snapshot) CollapsedSince(before Snapshot) (inBytes, inFiles bool) {
+	inBytes = before.SizeBytes >= collapseMinBytes && s.SizeBytes < before.SizeBytes/collapseFraction
+	inFiles = before.FileCount >= collapseMinFiles && s.FileCount < before.FileCount/collapseFraction
+	return inBytes, inFiles
+}

@@ -3,7 +3,6 @@ package pvccmd
 import (
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -41,14 +40,9 @@ func (c *choiceFlags) complete(f *command.Factory, args []string) error {
 	if _, err := pvc.CleanPath(c.query.Path); err != nil {
 		return err
 	}
-	if c.asOf != "" {
-		moment, err := time.Parse(time.RFC3339Nano, c.asOf)
-		if err != nil {
-			return &recovery.Problem{
-				What: "read --as-of " + c.asOf, Why: "it is not RFC 3339 with a zone", Next: "write it as 2026-11-23T18:00:00Z or 2026-11-23T19:00:00+01:00", Err: recovery.ErrUsage,
-			}
-		}
-		c.query.Choice.AsOf = moment
+	var err error
+	if c.query.Choice.AsOf, err = parseAsOf(c.asOf); err != nil {
+		return err
 	}
 	return c.query.Choice.Validate()
 }

@@ -66,7 +66,7 @@ func (s backupStep) Undo(context.Context, *operation.Run) error { return nil }
 
 // proveBackupsStep ends once the new Cluster is proven to be backed up itself.
 type proveBackupsStep struct {
-	operation.WaitOnly
+	operation.Waits
 	*Flip
 }
 

@@ -11,7 +11,7 @@ import (
 
 // recoveredStep waits for PostgreSQL to be promoted, and explains what goes wrong meanwhile.
 type recoveredStep struct {
-	operation.WaitOnly
+	operation.Waits
 	*Flip
 }
 
@@ -46,7 +46,7 @@ func (s recoveredStep) Observe(ctx context.Context, run *operation.Run) (operati
 
 // proveStep ends once the data is proven. Disproved stops; unknown waits, and ends as unproven.
 type proveStep struct {
-	operation.WaitOnly
+	operation.Waits
 	*Flip
 }
 

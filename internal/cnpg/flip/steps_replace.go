@@ -70,7 +70,7 @@ func (s deleteStep) Happened(ctx context.Context, run *operation.Run) (bool, err
 // goneStep waits, kind by kind, until nothing of the old Cluster is left: the operator matches its
 // children by the owner's name, so a claim that is left would be adopted, and nothing recovered.
 type goneStep struct {
-	operation.WaitOnly
+	operation.Waits
 	*Flip
 }
 

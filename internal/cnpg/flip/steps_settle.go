@@ -33,7 +33,7 @@ func (s pushStep) Apply(ctx context.Context, run *operation.Run) error {
 // what to push. As long as the live object has bootstrap.recovery, CloudNativePG itself refuses what
 // Argo CD would apply from an older commit.
 type remoteStep struct {
-	operation.WaitOnly
+	operation.Waits
 	*Flip
 }
 

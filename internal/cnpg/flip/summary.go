@@ -1,8 +1,6 @@
 package flip
 
 import (
-	"fmt"
-	"strings"
 	"time"
 
 	"github.com/drctl/drctl/internal/recovery"
@@ -72,20 +70,7 @@ func Summarize(planID string, p *Params, created time.Time, fact func(string) st
 	return s
 }
 
-// rescue names the commands for one old volume. A claimRef without UID binds it to the rescue claim
-// and to nobody else; dropping the claimRef would let any stranger bind it. The rescue claim carries
-// no label of CloudNativePG: the operator would adopt it.
 func rescue(namespace string, volume recovery.Volume) OldVolume {
-	claim := volume.Claim + "-rescue"
-	patch := fmt.Sprintf(`[{"op":"replace","path":"/spec/claimRef","value":{"apiVersion":"v1","kind":"PersistentVolumeClaim","namespace":%q,"name":%q}}]`, namespace, claim)
-	manifest := fmt.Sprintf(`{"apiVersion":"v1","kind":"PersistentVolumeClaim","metadata":{"namespace":%q,"name":%q},"spec":{"storageClassName":%q,"volumeName":%q,"accessModes":["%s"],"resources":{"requests":{"storage":"%d"}}}}`,
-		namespace, claim, volume.StorageClass, volume.Name, strings.Join(volume.AccessModes, `","`), volume.SizeBytes)
-	return OldVolume{
-		Volume: volume,
-		BringBack: []string{
-			"kubectl patch pv " + volume.Name + " --type=json -p '" + patch + "'",
-			"echo '" + manifest + "' | kubectl create -f -",
-		},
-		Remove: "kubectl delete pv " + volume.Name,
-	}
+	bringBack, remove := volume.Rescue(namespace)
+	return OldVolume{Volume: volume, BringBack: bringBack, Remove: remove}
 }

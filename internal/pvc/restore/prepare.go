@@ -127,7 +127,8 @@ func (r *Restore) choose(ctx context.Context, o Options, out *Prepared) error {
 	if p.RestoreAsOf, p.Previous, exact = moverArguments(all, chosen); !exact {
 		out.warn("another snapshot, or a checkpoint, began in the same moment as the snapshot: the proof decides which one the mover took")
 	}
-	if before, found := predecessor(all, chosen); found && collapsed(chosen, before) {
+	before, found := predecessor(all, chosen)
+	if inBytes, inFiles := chosen.CollapsedSince(before); found && (inBytes || inFiles) {
 		out.warn("the snapshot has %s, the one before it (%s) %s: look before you restore (drctl pvc files %s), or give --previous 1",
 			volume(chosen), shortID(before.ID), volume(before), name)
 	}

@@ -51,17 +51,3 @@ func predecessor(all []recovery.Snapshot, chosen recovery.Snapshot) (recovery.Sn
 	}
 	return best, found
 }
-
-const (
-	// A snapshot with less than half of its predecessor is called a collapse: freshly initialised files of
-	// an application become the newest snapshot just like real ones. Small volumes change like that every day.
-	collapseFraction = 2
-	collapseMinBytes = 1 << 20
-	collapseMinFiles = 10
-)
-
-// collapsed reports whether one snapshot holds much less than another.
-func collapsed(chosen, before recovery.Snapshot) bool {
-	return (before.SizeBytes >= collapseMinBytes && chosen.SizeBytes < before.SizeBytes/collapseFraction) ||
-		(before.FileCount >= collapseMinFiles && chosen.FileCount < before.FileCount/collapseFraction)
-}

@@ -93,7 +93,9 @@ func TestCollapsed(t *testing.T) {
 		"small, many files": {4, 0, 10, 0, true},
 		"one megabyte":      {9, 1, 9, 1 << 20, true},
 	} {
-		got := collapsed(recovery.Snapshot{FileCount: test.files, SizeBytes: test.size}, recovery.Snapshot{FileCount: test.filesBefore, SizeBytes: test.sizeBefore})
+		now, before := recovery.Snapshot{FileCount: test.files, SizeBytes: test.size}, recovery.Snapshot{FileCount: test.filesBefore, SizeBytes: test.sizeBefore}
+		inBytes, inFiles := now.CollapsedSince(before)
+		got := inBytes || inFiles
 		require.Equal(t, test.want, got, name)
 	}
 }

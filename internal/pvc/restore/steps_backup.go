@@ -71,7 +71,7 @@ func (s backupStep) Leave(ctx context.Context, run *operation.Run) error { retur
 
 // backedUpStep waits for the mover, whose word proves nothing.
 type backedUpStep struct {
-	operation.WaitOnly
+	operation.Waits
 	*Restore
 }
 
@@ -119,7 +119,7 @@ func nothingBackedUp(run *operation.Run, why, next string) error {
 
 // proveBackupStep finds the new, complete snapshot in the repository itself.
 type proveBackupStep struct {
-	operation.WaitOnly
+	operation.Waits
 	*Restore
 }
 

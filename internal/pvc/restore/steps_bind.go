@@ -56,7 +56,7 @@ func (s consumerStep) Leave(ctx context.Context, run *operation.Run) error { ret
 
 // boundStep waits until the new claim is bound to a volume of its own.
 type boundStep struct {
-	operation.WaitOnly
+	operation.Waits
 	*Restore
 }
 

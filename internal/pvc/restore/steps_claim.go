@@ -97,7 +97,7 @@ func (s deleteStep) Happened(ctx context.Context, run *operation.Run) (bool, err
 // goneStep waits until the old claim is gone, and with it what Kyverno generated for it: as long as that
 // goes, it may be taken for the new claim's.
 type goneStep struct {
-	operation.WaitOnly
+	operation.Waits
 	*Restore
 }
 

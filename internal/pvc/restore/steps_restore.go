@@ -129,7 +129,7 @@ func (s destinationStep) Happened(ctx context.Context, run *operation.Run) (bool
 // restoredStep waits until VolSync says that the mover is done. That it was successful proves nothing:
 // a mover that found no snapshot says so, too.
 type restoredStep struct {
-	operation.WaitOnly
+	operation.Waits
 	*Restore
 }
 

@@ -76,9 +76,7 @@ func Summarize(planID string, p *Params, created, ended time.Time, fact func(str
 // rescue is the claim as which the old volume can be had back.
 func (p *Params) rescue() string { return p.Name + "-rescue" }
 
-// oldVolume names the way back. A claimRef without UID binds the volume to the rescue claim and to nobody
-// else; dropping the claimRef would let any stranger bind it. The rescue claim carries no backup label: it
-// would be backed up under a name of its own.
+// oldVolume names the way back: the retained volume, or in place the VolumeSnapshot.
 func (p *Params) oldVolume(planID string) *OldVolume {
 	claim := p.rescue()
 	modes := `"` + strings.Join(p.AccessModes, `","`) + `"`
@@ -94,15 +92,8 @@ func (p *Params) oldVolume(planID string) *OldVolume {
 	if !p.replaces() || p.OldVolume.Name == "" {
 		return nil
 	}
-	v := p.OldVolume
-	patch := fmt.Sprintf(`[{"op":"replace","path":"/spec/claimRef","value":{"apiVersion":"v1","kind":"PersistentVolumeClaim","namespace":%q,"name":%q}}]`, p.Namespace, claim)
-	manifest := fmt.Sprintf(`{"apiVersion":"v1","kind":"PersistentVolumeClaim","metadata":{"namespace":%q,"name":%q},"spec":{"storageClassName":%q,"volumeName":%q,"accessModes":[%s],"resources":{"requests":{"storage":"%d"}}}}`,
-		p.Namespace, claim, v.StorageClass, v.Name, modes, v.SizeBytes)
-	return &OldVolume{
-		Kind: "PersistentVolume", Name: v.Name, SizeBytes: v.SizeBytes,
-		BringBack: []string{"kubectl patch pv " + v.Name + " --type=json -p '" + patch + "'", "echo '" + manifest + "' | kubectl create -f -"},
-		Remove:    "kubectl delete pv " + v.Name,
-	}
+	bringBack, remove := p.OldVolume.Rescue(p.Namespace)
+	return &OldVolume{Kind: "PersistentVolume", Name: p.OldVolume.Name, SizeBytes: p.OldVolume.SizeBytes, BringBack: bringBack, Remove: remove}
 }
 
 // BackupSummary is the report at the end of `drctl pvc backup`.
