@@ -23,7 +23,7 @@ type dryRun struct {
 	Kind       string `json:"kind"`
 	// Plan has its steps, all of them pending.
 	Plan     operation.PlanView `json:"plan"`
-	Mode     restore.Mode       `json:"mode"`
+	Mode     restore.Mode       `json:"mode,omitempty"`
 	Snapshot pvc.SnapshotItem   `json:"snapshot"`
 	// Pods are those that would be stopped; Findings are what the preflight saw; Manifest is the claim that
 	// would be created, null in place.

@@ -125,6 +125,12 @@ func (a *API) AdmitClaim(ctx context.Context, manifest json.RawMessage) error {
 	prefix := object.GetName()
 	object.SetName(prefix[:min(len(prefix), longestPrefix)] + "-" + strings.ToLower(rand.Text()[:suffixLength]))
 	_, err = a.client.Create(ctx, claims(), object, kube.WriteOptions{DryRun: true})
+	var problem *recovery.Problem
+	if errors.As(err, &problem) {
+		named := *problem
+		named.What = "ask whether claim " + object.GetNamespace() + "/" + prefix + " would be admitted" // and not that other name
+		return &named
+	}
 	return err
 }
 

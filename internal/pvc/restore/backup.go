@@ -13,7 +13,7 @@ func (r *Restore) PrepareBackup(ctx context.Context, o Options) (*Prepared, erro
 		return nil, err
 	}
 	out := &Prepared{ID: operation.NewID(BackupOperation, r.Now()), Params: &Params{
-		Mode: InPlace, Namespace: o.Namespace, Name: o.Name, Backup: true, Keep: o.Keep, MoverSeconds: int64(o.Timeout.Seconds()),
+		Namespace: o.Namespace, Name: o.Name, Backup: true, Keep: o.Keep, MoverSeconds: int64(o.Timeout.Seconds()),
 		Pods: []recovery.MountingPod{}, AccessModes: []string{},
 	}}
 	return out, r.stages(ctx, o, out, r.identify, r.refuseUnfinished, r.findBackedUp, r.findMover, r.checkStorage, r.checkMovers)

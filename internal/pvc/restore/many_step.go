@@ -57,12 +57,15 @@ func (s manyStep) Apply(ctx context.Context, run *operation.Run) error {
 	var unfinished []string
 	places := make(chan struct{}, max(1, p.Parallel))
 	for _, child := range left(run, p) {
+		// The place is taken here, and not by whoever wakes up first: what others need comes early.
+		select {
+		case <-ctx.Done():
+		case places <- struct{}{}:
+		}
+		if ctx.Err() != nil {
+			break
+		}
 		group.Go(func() {
-			select {
-			case <-ctx.Done():
-				return
-			case places <- struct{}{}:
-			}
 			defer func() { <-places }()
 			err := s.one(ctx, child)
 			mu.Lock()

@@ -112,7 +112,7 @@ func TestManyInOrder(t *testing.T) {
 	require.Equal(t, "a/early-small and 3 more", plan.Target)
 	require.NoError(t, m.engine.Start(t.Context(), plan))
 	w.requireSeveral(t)
-	require.Len(t, m.began, 4)
+	require.Equal(t, several, m.began, "begun in that order, too")
 	require.Equal(t, 1, m.most)
 	p, err := ManyParamsOf(&plan)
 	require.NoError(t, err)
