@@ -133,6 +133,8 @@ func (p *KillProxy) listen(target ProxyTarget, upstream string, transport *http.
 		return "", fmt.Errorf("lab: kill proxy for %s: %w", target, err)
 	}
 	transport.MaxIdleConnsPerHost, transport.DisableCompression = 256, true
+	// An API server closes what was idle for 90 s; a request that has a body and meets that would be lost.
+	transport.IdleConnTimeout = 20 * time.Second
 	server := &http.Server{
 		Handler:           &proxyHandler{proxy: p, target: target, forward: transparent(to, transport)},
 		ReadHeaderTimeout: time.Minute, ErrorLog: silent(), Protocols: &http.Protocols{},

@@ -4,10 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"os"
-	"path/filepath"
-	"slices"
-	"strings"
 
 	"github.com/drctl/drctl/internal/recovery"
 )
@@ -51,40 +47,4 @@ func (l *RestoreLab) BackupFolder(ctx context.Context, folder string, as recover
 		return KopiaBackup{}, fmt.Errorf("lab: what kopia says of the snapshot of %s: %w\n%s", as, err, out)
 	}
 	return KopiaBackup{ID: manifest.ID, StartTime: manifest.StartTime, Files: manifest.RootEntry.Summary.Files}, l.giveRepository()
-}
-
-// Index lists the repository's snapshots for movers under OrderPretend. It is as old as the last call.
-func (l *RestoreLab) Index(ctx context.Context) error {
-	out, err := l.Kopia.Run(ctx, "snapshot", "list", "--all", "--incomplete", "--json")
-	if err != nil {
-		return err
-	}
-	var manifests []struct {
-		ID        string `json:"id"`
-		StartTime string `json:"startTime"`
-		Source    struct {
-			Host     string `json:"host"`
-			UserName string `json:"userName"`
-			Path     string `json:"path"`
-		} `json:"source"`
-		RootEntry struct {
-			Summary struct {
-				Files int64 `json:"files"`
-			} `json:"summ"`
-		} `json:"rootEntry"`
-	}
-	if err := json.Unmarshal(out, &manifests); err != nil {
-		return fmt.Errorf("lab: what kopia lists: %w", err)
-	}
-	lines := []string{}
-	for _, m := range manifests {
-		as := recovery.KopiaSource{Username: m.Source.UserName, Hostname: m.Source.Host, Path: m.Source.Path}
-		lines = append(lines, fmt.Sprintf("%s %s %s %d", as, m.StartTime, m.ID, m.RootEntry.Summary.Files))
-	}
-	slices.Sort(lines)
-	path := filepath.Join(l.image.folder, "orders", "index")
-	if err := os.WriteFile(path, []byte(strings.Join(lines, "\n")+"\n"), 0o644); err != nil {
-		return fmt.Errorf("lab: index of the repository: %w", err)
-	}
-	return nil
 }

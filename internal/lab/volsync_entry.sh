@@ -99,24 +99,7 @@ discover() {
   echo "=== End Discovery Mode ==="
 }
 
-# Says what a restore would, and restores nothing: for tests of many movers, which Kopia would take the processors
-# from. The index has a line for each snapshot: identity, start time, ID, files.
-pretend() {
-  sleep "$(order | cut -d' ' -f2)"
-  found=$(awk -v source="$identity:${KOPIA_SOURCE_PATH_OVERRIDE:-/data}" -v until="${KOPIA_RESTORE_AS_OF:-}" -v skip="${KOPIA_PREVIOUS:-0}" \
-    '$1 == source && (until == "" || $2 "" <= until "") { all[++count] = $3 " " $4 } END { print all[count - skip] }' /mover-kopia/orders/index)
-  if [ -z "$found" ]; then
-    echo "No eligible snapshots found"
-    echo "=== No data will be restored ==="
-    return 0
-  fi
-  echo "Selected snapshot with id: ${found% *}"
-  echo "Restored ${found#* } files, 1 directories and 0 symbolic links (1 KB)."
-  say "Snapshot restore completed successfully"
-}
-
 restore() {
-  case "$(order)" in pretend\ *) pretend; return 0 ;; esac
   connect
   say "=== Starting restore operation ==="
   if [ "${KOPIA_ENABLE_FILE_DELETION:-}" = true ]; then

@@ -78,10 +78,6 @@ func OrderFail(times int) Order { return Order(fmt.Sprintf("fail %d", times)) }
 // OrderWait makes the mover wait before it works.
 func OrderWait(d time.Duration) Order { return Order(fmt.Sprintf("wait %.1f", d.Seconds())) }
 
-// OrderPretend makes a restoring mover wait, and then only say what it would have restored, from the index that
-// RestoreLab.Index writes: 200 of them at once are more than Kopia can serve on a small machine.
-func OrderPretend(d time.Duration) Order { return Order(fmt.Sprintf("pretend %.1f", d.Seconds())) }
-
 // AnyName is every object of a namespace that has no order of its own.
 const AnyName = "@any"
 

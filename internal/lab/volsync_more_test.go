@@ -178,43 +178,6 @@ func (m movers) errorsAreConditions(t *testing.T) {
 	require.Equal(t, "Successful", result(m.done(t, rdKind, ns, "closed", "first")), "it is tried again")
 }
 
-func (m movers) pretends(t *testing.T) {
-	ns := "pretended"
-	m.data(t, ns)
-	one := m.backup(t, ns)
-	two := m.backup(t, ns)
-	require.NoError(t, m.Index(t.Context()))
-	for name, want := range map[string]struct{ kopia, id string }{
-		"newest": {"", two.ID}, "previous": {"\n    previous: 1", one.ID}, "as-of": {"\n    restoreAsOf: \"" + one.StartTime + "\"", one.ID},
-	} {
-		// A wait long enough for the log to be read before the Job is cleaned up.
-		m.order(t, rdKind, ns, name, lab.OrderPretend(time.Second))
-		m.destination(t, ns, name, ownVolume+"\n    sourceIdentity: {sourceName: data-backup}"+want.kopia)
-		text := m.followMover(t, ns, "volsync-dst-"+name)
-		require.Contains(t, text, "Selected snapshot with id: "+want.id+"\nRestored 13 files, ", name)
-		require.Equal(t, "Successful", result(m.done(t, rdKind, ns, name, "first")))
-		require.Empty(t, m.lines(t, ns, "volsync-"+name+"-dest"))
-	}
-}
-
-// followMover hears a mover's Pod out, from its start to its end.
-func (m movers) followMover(t *testing.T, namespace, job string) string {
-	t.Helper()
-	var name string
-	eventually(t, "the mover runs", func() bool {
-		pods, err := m.client.CoreV1().Pods(namespace).List(t.Context(), metav1.ListOptions{LabelSelector: "job-name=" + job})
-		require.NoError(t, err)
-		if len(pods.Items) != 1 || pods.Items[0].Status.Phase == corev1.PodPending {
-			return false
-		}
-		name = pods.Items[0].Name
-		return true
-	})
-	text, err := m.client.CoreV1().Pods(namespace).GetLogs(name, &corev1.PodLogOptions{Follow: true}).DoRaw(t.Context())
-	require.NoError(t, err)
-	return string(text)
-}
-
 // Source: the platform's policy, rules 2 to 4; backube/volsync statemachine/machine.go, doInitialState.
 func (m movers) generatedRunsOnce(t *testing.T) {
 	ns := "generated"

@@ -78,7 +78,6 @@ func (m movers) all() map[string]func(t *testing.T) {
 		"what admits no Pod holds a mover back":                    m.heldBack,
 		"an unprivileged mover keeps no owners, a privileged does": m.owners,
 		"what cannot run says so in its condition":                 m.errorsAreConditions,
-		"a mover that pretends selects what a real one would":      m.pretends,
 		"what the policy generates runs at once":                   m.generatedRunsOnce,
 		"a claim begins as a copy of a VolumeSnapshot":             m.claimFromSnapshot,
 		"a VolumeSnapshot goes with its data, unless retained":     m.snapshotGoes,

@@ -190,8 +190,26 @@ func ReplacedUnderway(ctx context.Context, w *World, logf Logf) (tally disturb.T
 	if run.ExitCode != 0 {
 		tally.Resumed = 1
 	}
-	_, err = a.Run(ctx, "abort")
-	return tally, err
+	return tally, a.giveUp(ctx, logf)
+}
+
+// giveUp ends a plan whose claim is not the one that it was made for: nobody can tell any more whether the
+// deletion happened, so drctl does not take back, and leaves what it made for a person to look at.
+func (a *Attempt) giveUp(ctx context.Context, logf Logf) error {
+	run, err := a.Run(ctx, "abort")
+	if err != nil {
+		return err
+	}
+	logf("abort ended with %d: %s", run.ExitCode, disturb.LastLines(run.Stderr))
+	if run.ExitCode != 0 {
+		if run, err = a.Run(ctx, "abort", "--give-up"); err != nil {
+			return err
+		}
+		if run.ExitCode != 0 {
+			return fmt.Errorf("restoreworld: abort --give-up ended with %d:\n%s", run.ExitCode, run.Stderr)
+		}
+	}
+	return a.world.Recover(ctx)
 }
 
 // replace deletes the claim and creates it anew as it was in Git, and gives its UID.
