@@ -97,10 +97,11 @@ type Releases interface {
 
 // Target is a release as it is to be.
 type Target struct {
-	Namespace string `json:"namespace"`
-	Name      string `json:"name"`
+	Namespace, Name string
 	// Chart has the digest that was agreed to: what is loaded anew must have it too.
-	Chart recovery.Chart `json:"-"`
+	Chart recovery.Chart
+	// TakeOwnership adopts objects that something else than Helm, or another release, made.
+	TakeOwnership bool
 }
 
 // Tree is the GitOps tree on this computer.
@@ -109,8 +110,8 @@ type Tree interface {
 	Dir() string
 	// Charts are the charts that it pins, of any name.
 	Charts(ctx context.Context) ([]recovery.ChartPin, recovery.Gaps, error)
-	// Values merges the values files of a pin and its inline values, as YAML.
-	Values(ctx context.Context, pin recovery.ChartPin) ([]byte, error)
+	// Values merges the values files of a pin, its inline values and more files on top, in this order, as YAML.
+	Values(ctx context.Context, pin recovery.ChartPin, more []string) ([]byte, error)
 	// Root is the root Application's manifest and its file; recovery.ErrNotFound when the tree has none.
 	Root(ctx context.Context) (manifest []byte, file string, err error)
 	// Applications are those that the root will make.

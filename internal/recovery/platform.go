@@ -120,7 +120,9 @@ type ManagedApplication struct {
 	Failed []ManagedObject
 	// Namespaces are those of its objects, sorted.
 	Namespaces []string
-	CreatedAt  time.Time
+	// Parent is the Application that makes it, by its tracking mark; empty for none.
+	Parent    string
+	CreatedAt time.Time
 }
 
 // AtRest reports whether it is where Git wants it: Synced, Healthy and nothing under way.

@@ -36,6 +36,8 @@ type Release struct {
 	DeployedVersion string
 	UpdatedAt       time.Time
 	Description     string
+	// PlanID is the drctl plan that made this revision, empty when it was somebody else.
+	PlanID string
 }
 
 // ObjectState is how far one object of a release is.

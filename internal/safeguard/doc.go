@@ -9,6 +9,8 @@
 //	drctl_off_writeahead the journal's entry follows the effect instead of preceding it
 //	drctl_off_retain     the old volume of a claim keeps its reclaim policy
 //	drctl_off_proof      a mover that says "successful" is believed
+//	drctl_off_secrets    a Secret that holds other values is overwritten
+//	drctl_off_uninstall  a release is removed although there are Applications
 //
 // No release is built with any of these tags, and there is no flag, variable or file that does the same.
 //
