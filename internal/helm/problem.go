@@ -21,7 +21,7 @@ func explain(ctx context.Context, what string, err error) error {
 	if ctx.Err() != nil {
 		return fmt.Errorf("%s: %w", what, ctx.Err())
 	}
-	problem := &recovery.Problem{What: what, Why: err.Error(), Next: "run the command again; what was begun is gone on with"}
+	problem := &recovery.Problem{What: what, Why: applied.ReplaceAllString(err.Error(), "a value"), Next: "run the command again; what was begun is gone on with"}
 	var request *url.Error
 	switch {
 	case apierrors.IsUnauthorized(err):
@@ -40,6 +40,10 @@ func explain(ctx context.Context, what string, err error) error {
 	problem.Err = errors.Join(problem.Err, err)
 	return problem
 }
+
+// applied is how the API server quotes a field of the wrong type, which may be a Secret's.
+// Source: apimachinery pkg/util/managedfields, structured-merge-diff typed/validate.go.
+var applied = regexp.MustCompile(`&value\.valueUnstructured\{[^}]*\}`)
 
 // foreignObject finds the object in Helm's words. Source: helm pkg/action/validate.go, existingResourceConflict.
 var foreignObject = regexp.MustCompile(`(\S+) "([^"]*)" in namespace "([^"]*)" exists and cannot be imported`)

@@ -50,7 +50,11 @@ func (c *Client) DeployedBy(ctx context.Context, namespace, name, planID string)
 	if err != nil || len(revisions) == 0 {
 		return false, err
 	}
-	return revisions[0].Info.Status == releasecommon.StatusDeployed && revisions[0].Labels[recovery.PlanMark] == planID, nil
+	return deployedBy(revisions[0], planID), nil
+}
+
+func deployedBy(revision *releasev1.Release, planID string) bool {
+	return revision.Info.Status == releasecommon.StatusDeployed && revision.Labels[recovery.PlanMark] == planID
 }
 
 // history are the revisions of a release, newest first; none without an error when there is no such release.

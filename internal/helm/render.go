@@ -77,7 +77,7 @@ func (c *Client) render(ctx context.Context, session *action.Configuration, targ
 		Name: target.Name, Namespace: target.Namespace, Revision: revision, IsInstall: newest == nil, IsUpgrade: newest != nil,
 	})
 	if err != nil {
-		return nil, invalidValues(what, err)
+		return nil, invalidValues(what, err, given)
 	}
 	config, err := session.RESTClientGetter.ToRESTConfig()
 	if err != nil {
@@ -85,7 +85,7 @@ func (c *Client) render(ctx context.Context, session *action.Configuration, targ
 	}
 	files, err := engine.New(config).RenderWithContext(ctx, loaded, values)
 	if err != nil {
-		return nil, invalidValues(what, err)
+		return nil, invalidValues(what, err, given)
 	}
 	for name := range files {
 		if strings.HasSuffix(name, "NOTES.txt") {
@@ -94,7 +94,7 @@ func (c *Client) render(ctx context.Context, session *action.Configuration, targ
 	}
 	rendered := &rendering{definitions: loaded.CRDObjects()}
 	if rendered.hooks, rendered.manifests, err = releasev1util.SortManifests(files, nil, releasev1util.InstallOrder); err != nil {
-		return nil, invalidValues(what, err)
+		return nil, invalidValues(what, err, given)
 	}
 	return rendered, nil
 }
@@ -107,8 +107,34 @@ func valuesFor(loaded *chart.Chart, given map[string]any, capabilities *chartcom
 	return chartvalues.ToRenderValuesWithSchemaValidation(loaded, given, options, capabilities, false)
 }
 
-func invalidValues(what string, err error) error {
-	return &recovery.Problem{What: what, Why: err.Error(), Next: "correct the values file, or take another version of the chart", Err: fmt.Errorf("%w: %w", recovery.ErrInvalid, err)}
+// invalidValues is a chart that does not come to anything with its values. Templates and schemas may quote what they were given,
+// so the operator's values are taken out, and of Helm's error only the text stays.
+func invalidValues(what string, err error, given map[string]any) error {
+	return &recovery.Problem{
+		What: what, Why: hide(err.Error(), given), Next: "correct the values file, or take another version of the chart", Err: recovery.ErrInvalid,
+	}
+}
+
+// shortestHidden leaves words like "true" and "v1" in messages.
+const shortestHidden = 6
+
+// hide replaces every text of the values in a message.
+func hide(message string, value any) string {
+	switch value := value.(type) {
+	case map[string]any:
+		for _, each := range value {
+			message = hide(message, each)
+		}
+	case []any:
+		for _, each := range value {
+			message = hide(message, each)
+		}
+	case string:
+		if len(value) >= shortestHidden {
+			message = strings.ReplaceAll(message, value, "(hidden)")
+		}
+	}
+	return message
 }
 
 // write adds a document, with the values of a Secret taken out.
