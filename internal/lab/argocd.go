@@ -8,7 +8,9 @@ import (
 	"sync"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
 )
 
@@ -31,6 +33,14 @@ type ArgoOptions struct {
 	Interval time.Duration
 	// Retry is the retry strategy of the Applications that Track makes; the platform's when zero.
 	Retry ArgoRetry
+	// HealthOfApplications lets the health of a child Application count for its parent, so that waves wait for it,
+	// whatever argocd-cm says. Without it argocd-cm decides, as in the field.
+	HealthOfApplications bool
+	// ChartDelay is how long an Application whose source is a chart takes to become Healthy.
+	ChartDelay time.Duration
+	// Dormant has the stand-in act only while the workload argocd-application-controller of ArgoNamespace has a
+	// ready Pod: installing Argo CD is what brings it to life. It then makes nothing itself when it starts.
+	Dormant bool
 }
 
 // ArgoRetry is an Application's retry strategy: the pause before attempt n is Backoff × Factor^n, and
@@ -56,17 +66,24 @@ func platformRetry() ArgoRetry {
 //   - after its last retry the same revision is not tried again, though the obstacle be gone, until
 //     somebody asks for a sync or a commit arrives (autoSync, alreadyAttemptedSync)
 //   - an operation can be terminated, by writing its phase (server/application TerminateOperation)
+//   - objects are applied by phase and wave, and a wave waits until the one before is healthy; Jobs that are
+//     hooks run ahead and behind (gitops-engine pkg/sync)
+//   - ApplicationSets with the Git generator's directories make Applications and own them
 //
-// Left out: sync waves and hooks, several sources, projects and their windows, client-side apply.
+// Left out: several sources of one Application, what a chart renders to (such an Application is Synced at once),
+// SyncFail hooks, deletion of what an Application made (finalizers), projects and their windows, client-side apply.
 // Source: github.com/argoproj/argo-cd/v3 v3.5.0.
 type ArgoCD struct {
-	remote   *GitRemote
-	apply    *Applier
-	interval time.Duration
-	retry    ArgoRetry
-	dir      string
-	logf     func(string, ...any)
-	now      func() time.Time
+	remote     *GitRemote
+	apply      *Applier
+	interval   time.Duration
+	retry      ArgoRetry
+	dir        string
+	logf       func(string, ...any)
+	now        func() time.Time
+	chartDelay time.Duration
+	// healthOfApps and dormant are the options'.
+	healthOfApps, dormant bool
 
 	// cycle is held while the stand-in acts, and by Pause until Resume.
 	cycle  sync.Mutex
@@ -76,13 +93,24 @@ type ArgoCD struct {
 	built     map[string][]*unstructured.Unstructured
 	refreshed map[string]time.Time
 	finished  map[string]time.Time
+	// generated is when each ApplicationSet was looked at, folders what a commit has, heads where branches are in
+	// this round; configured is when argocd-cm was read, and appsCount whether an Application's health counts by
+	// it; discovered is when the API server was last asked for an unknown kind. They belong to the loop as well.
+	generated              map[string]time.Time
+	folders                map[string][]string
+	heads                  map[string]string
+	configured, discovered time.Time
+	appsCount              bool
 
 	mu     sync.Mutex
 	events []ArgoEvent
+	// charts is when each Application with a chart was first seen, ordered what was ordered of one by name.
+	charts  map[types.UID]time.Time
+	ordered map[string]argoHealth
 }
 
-// ArgoCD starts the stand-in beside a control plane whose definitions were applied (ApplyCRDs). It
-// follows the remote's repository, whatever URL an Application names.
+// ArgoCD starts the stand-in beside a control plane whose definitions were applied (ApplyCRDs), or, Dormant, will
+// be. It follows the remote's repository, whatever URL an Application names.
 func (s *Stack) ArgoCD(ctx context.Context, k *Kubernetes, remote *GitRemote, o ArgoOptions) (*ArgoCD, error) {
 	applier, err := k.Applier()
 	if err != nil {
@@ -103,12 +131,17 @@ func (s *Stack) ArgoCD(ctx context.Context, k *Kubernetes, remote *GitRemote, o 
 	if o.Retry == (ArgoRetry{}) {
 		o.Retry = platformRetry()
 	}
-	if err := applier.Apply(ctx, reference("v1", "Namespace", "", ArgoNamespace)); err != nil {
-		return nil, err
+	if !o.Dormant {
+		if err := applier.Apply(ctx, reference("v1", "Namespace", "", ArgoNamespace)); err != nil {
+			return nil, err
+		}
 	}
 	a := &ArgoCD{
 		remote: remote, apply: applier, interval: o.Interval, retry: o.Retry, dir: dir, logf: s.logf, now: time.Now,
+		chartDelay: o.ChartDelay, healthOfApps: o.HealthOfApplications, dormant: o.Dormant,
 		built: map[string][]*unstructured.Unstructured{}, refreshed: map[string]time.Time{}, finished: map[string]time.Time{},
+		generated: map[string]time.Time{}, folders: map[string][]string{}, heads: map[string]string{},
+		charts: map[types.UID]time.Time{}, ordered: map[string]argoHealth{},
 	}
 	a.start(context.WithoutCancel(ctx), s)
 	return a, nil
@@ -154,23 +187,25 @@ func (a *ArgoCD) act(ctx context.Context) {
 	if a.paused {
 		return
 	}
-	names, err := a.applications(ctx)
+	if !a.awake(ctx) {
+		return
+	}
+	clear(a.heads)
+	a.generate(ctx)
+	apps, err := a.applications(ctx)
 	if err != nil {
 		return
 	}
-	for _, name := range names {
-		if err := a.actOn(ctx, name); err != nil && ctx.Err() == nil {
-			a.note(ArgoEvent{Application: name, Kind: ArgoFailedRound, Message: err.Error()})
+	for _, app := range apps {
+		if err := a.actOn(ctx, app); err != nil && ctx.Err() == nil && !apierrors.IsNotFound(err) {
+			a.note(ArgoEvent{Application: app.Metadata.Name, Kind: ArgoFailedRound, Message: err.Error()})
 		}
 	}
 }
 
-func (a *ArgoCD) actOn(ctx context.Context, name string) error {
-	app, err := a.get(ctx, name)
-	if err != nil {
-		return err
-	}
-	if app.Operation != nil {
+func (a *ArgoCD) actOn(ctx context.Context, app *argoApplication) (err error) {
+	name := app.Metadata.Name
+	if app.Operation != nil && app.Spec.from().Chart == "" {
 		finished, err := a.operate(ctx, app)
 		if err != nil {
 			return err
@@ -192,5 +227,8 @@ func (a *ArgoCD) actOn(ctx context.Context, name string) error {
 	if err != nil || !begun {
 		return err
 	}
-	return a.actOn(ctx, name)
+	if app, err = a.get(ctx, name); err != nil {
+		return err
+	}
+	return a.actOn(ctx, app)
 }

@@ -56,12 +56,15 @@ func (a *ArgoCD) EventsOf(kind ArgoEventKind) []ArgoEvent {
 func (a *ArgoCD) note(event ArgoEvent) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if last := len(a.events) - 1; last >= 0 {
-		same := a.events[last]
-		same.At = event.At
-		if same == event {
+	for _, last := range slices.Backward(a.events) {
+		if last.Application != event.Application {
+			continue
+		}
+		last.At = event.At
+		if last == event {
 			return
 		}
+		break
 	}
 	event.At = a.now().UTC()
 	a.events = append(a.events, event)

@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"fmt"
 	"slices"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -17,7 +18,19 @@ const (
 	healthUnknown     = "Unknown"
 )
 
-// healthOf judges a live object; nil for a kind that has no health of its own.
+// healthOf judges a live object; nil for a kind that has no health of its own. An Application has one only where
+// argocd-cm says how to tell it: without that, every wave of Applications starts at once.
+// Source: docs/operator-manual/health.md.
+func (a *ArgoCD) healthOf(live *unstructured.Unstructured) *argoHealth {
+	if live.GroupVersionKind().GroupKind().String() == "Application.argoproj.io" && live.GetDeletionTimestamp() == nil {
+		if !a.appsCount {
+			return nil
+		}
+		return applicationHealth(live)
+	}
+	return healthOf(live)
+}
+
 func healthOf(live *unstructured.Unstructured) *argoHealth {
 	if live.GetDeletionTimestamp() != nil {
 		return &argoHealth{Status: healthProgressing, Message: "Pending deletion"}
@@ -30,6 +43,14 @@ func healthOf(live *unstructured.Unstructured) *argoHealth {
 		return claimHealth(live)
 	case "Deployment.apps":
 		return deploymentHealth(live)
+	case "StatefulSet.apps":
+		return statefulSetHealth(live)
+	case "DaemonSet.apps":
+		return daemonSetHealth(live)
+	case "Job.batch":
+		return jobHealth(live)
+	case "ApplicationSet.argoproj.io":
+		return applicationSetHealth(live)
 	}
 	return nil
 }
@@ -58,6 +79,8 @@ func deploymentHealth(live *unstructured.Unstructured) *argoHealth {
 	}
 	updated := number("status", "updatedReplicas")
 	switch {
+	case conditionOf(live, "Progressing")["reason"] == "ProgressDeadlineExceeded":
+		return &argoHealth{Status: healthDegraded, Message: fmt.Sprintf("Deployment %q exceeded its progress deadline", live.GetName())}
 	case live.GetGeneration() > number("status", "observedGeneration"):
 		return &argoHealth{Status: healthProgressing, Message: "Waiting for rollout to finish: observed deployment generation less than desired generation"}
 	case updated < number("spec", "replicas"), number("status", "replicas") > updated:
@@ -105,12 +128,18 @@ func clusterHealth(live *unstructured.Unstructured) *argoHealth {
 	return &argoHealth{Status: status, Message: reason}
 }
 
+// unseenChild: a child Application that is not there, or that nobody has judged, has no part in its parent's health.
+// Source: controller/health.go, setApplicationHealth.
+func (r *argoResource) unseenChild() bool {
+	return r.Kind == "Application" && r.Group == "argoproj.io" && (r.Health.Status == healthMissing || r.Health.Status == healthUnknown)
+}
+
 // worstHealth is the Application's own.
 func worstHealth(resources []argoResource) argoHealth {
 	order := []string{healthHealthy, healthSuspended, healthProgressing, healthMissing, healthDegraded, healthUnknown}
 	worst := 0
 	for _, resource := range resources {
-		if resource.Health != nil {
+		if resource.Health != nil && !resource.unseenChild() {
 			worst = max(worst, slices.Index(order, resource.Health.Status))
 		}
 	}

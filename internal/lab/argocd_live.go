@@ -20,16 +20,20 @@ func (a *ArgoCD) client() dynamic.ResourceInterface {
 	return a.apply.client.Resource(resource).Namespace(ArgoNamespace)
 }
 
-func (a *ArgoCD) applications(ctx context.Context) ([]string, error) {
+func (a *ArgoCD) applications(ctx context.Context) ([]*argoApplication, error) {
 	listed, err := a.client().List(ctx, metav1.ListOptions{})
 	if err != nil {
 		return nil, fmt.Errorf("lab: list Applications: %w", err)
 	}
-	var names []string
-	for _, item := range listed.Items {
-		names = append(names, item.GetName())
+	var apps []*argoApplication
+	for i := range listed.Items {
+		app, err := decodeApplication(&listed.Items[i])
+		if err != nil {
+			return nil, err
+		}
+		apps = append(apps, app)
 	}
-	return names, nil
+	return apps, nil
 }
 
 func (a *ArgoCD) get(ctx context.Context, name string) (*argoApplication, error) {

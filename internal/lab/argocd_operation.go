@@ -12,6 +12,7 @@ import (
 // Source: controller/appcontroller.go, processRequestedAppOperation and setOperationState.
 func (a *ArgoCD) operate(ctx context.Context, app *argoApplication) (finished bool, err error) {
 	name := app.Metadata.Name
+	waiting := app.Status.OperationState.waiting()
 	state, due, err := a.beginAttempt(app)
 	if err != nil || !due {
 		return false, err
@@ -21,16 +22,26 @@ func (a *ArgoCD) operate(ctx context.Context, app *argoApplication) (finished bo
 		// Source: gitops-engine pkg/sync, Terminate.
 		state.Phase, state.Message = argoPhaseFailed, "Operation terminated"
 	} else {
-		if err := a.setOperationState(ctx, name, state); err != nil {
-			return false, err
+		if !waiting {
+			if err := a.setOperationState(ctx, name, state); err != nil {
+				return false, err
+			}
 		}
 		a.syncTo(ctx, app, state)
 	}
 	if ctx.Err() != nil {
 		return false, ctx.Err()
 	}
+	if state.Phase == argoPhaseRunning {
+		return false, a.setOperationState(ctx, name, state)
+	}
 	a.endAttempt(name, state, terminating)
 	return state.completed(), a.setOperationState(ctx, name, state)
+}
+
+// waiting: an attempt is between two waves.
+func (s *argoOperationState) waiting() bool {
+	return s != nil && s.Phase == argoPhaseRunning && s.FinishedAt == nil && s.SyncResult != nil
 }
 
 // beginAttempt gives the state of a new operation, of one that is under way, or of its next attempt;

@@ -13,7 +13,10 @@ import (
 // where one is due; begun tells of that. Source: controller/appcontroller.go, processAppRefreshQueueItem.
 func (a *ArgoCD) refresh(ctx context.Context, app *argoApplication) (begun bool, err error) {
 	name := app.Metadata.Name
-	targets, revision, err := a.targets(ctx, app, app.Spec.Source, "")
+	if app.Spec.from().Chart != "" {
+		return false, a.refreshChart(ctx, app)
+	}
+	targets, revision, err := a.targets(ctx, app, app.Spec.from(), "")
 	if err != nil {
 		updateErr := a.update(ctx, name, func(app *argoApplication) bool {
 			app.Status.Sync.Status, app.Status.Health.Status = argoUnknown, argoUnknown
@@ -28,7 +31,7 @@ func (a *ArgoCD) refresh(ctx context.Context, app *argoApplication) (begun bool,
 	}
 	status := argoSynced
 	for _, resource := range resources {
-		if resource.Status != argoSynced {
+		if resource.Status == argoOutOfSync {
 			status = argoOutOfSync
 		}
 	}
@@ -37,7 +40,7 @@ func (a *ArgoCD) refresh(ctx context.Context, app *argoApplication) (begun bool,
 		a.autoSync(app, status, revision, resources)
 		begun = app.Operation != before
 		app.Status.Sync = argoSyncStatus{
-			Status: status, Revision: revision, ComparedTo: argoComparedTo{Source: app.Spec.Source, Destination: app.Spec.Destination},
+			Status: status, Revision: revision, ComparedTo: argoComparedTo{Source: app.Spec.from(), Destination: app.Spec.Destination},
 		}
 		app.Status.Health, app.Status.Resources, app.Status.SourceType = worstHealth(resources), resources, "Kustomize"
 		if _, asked := app.Metadata.Annotations[argoRefreshAnnotation]; asked || app.Status.ReconciledAt == nil {
@@ -55,21 +58,13 @@ func (a *ArgoCD) refresh(ctx context.Context, app *argoApplication) (begun bool,
 func (a *ArgoCD) compare(ctx context.Context, app *argoApplication, targets []*unstructured.Unstructured) ([]argoResource, error) {
 	var resources []argoResource
 	for _, target := range targets {
-		resource := resourceOf(target)
-		live, err := a.apply.Get(ctx, target)
-		switch {
-		case apierrors.IsNotFound(err):
-			resource.Status, resource.Health = argoOutOfSync, &argoHealth{Status: healthMissing}
-		case err != nil:
+		resource, err := a.compareOne(ctx, target)
+		if err != nil {
 			return nil, fmt.Errorf("lab: compare %s: %w", describe(target), err)
-		default:
-			resource.Health = healthOf(live)
-			resource.Status = argoSynced
-			if applied, err := a.applyOne(ctx, target, true); err != nil || !sameState(live, applied) {
-				resource.Status = argoOutOfSync
-			}
 		}
-		resources = append(resources, resource)
+		if resource != nil {
+			resources = append(resources, *resource)
+		}
 	}
 	left, err := a.leftovers(ctx, app, targets)
 	if err != nil {
@@ -77,10 +72,38 @@ func (a *ArgoCD) compare(ctx context.Context, app *argoApplication, targets []*u
 	}
 	for _, object := range left {
 		resource := resourceOf(object)
-		resource.Status, resource.RequiresPruning, resource.Health = argoOutOfSync, true, healthOf(object)
+		resource.Status, resource.RequiresPruning, resource.Health = argoOutOfSync, true, a.healthOf(object)
 		resources = append(resources, resource)
 	}
 	return resources, nil
+}
+
+// compareOne is nil for a hook that does not stand. A hook that stands is shown, and has no part in status and
+// health. Source: controller/state.go, CompareAppState.
+func (a *ArgoCD) compareOne(ctx context.Context, target *unstructured.Unstructured) (*argoResource, error) {
+	resource := resourceOf(target)
+	resource.SyncWave, resource.Hook = waveOf(target), len(hooksOf(target)) > 0
+	if !resource.Hook && a.unknown(target) != "" {
+		resource.Status, resource.Health = argoOutOfSync, &argoHealth{Status: healthMissing}
+		return &resource, nil
+	}
+	live, err := a.apply.Get(ctx, target)
+	switch {
+	case resource.Hook && err != nil:
+		return nil, nil
+	case resource.Hook:
+		return &resource, nil
+	case apierrors.IsNotFound(err):
+		resource.Status, resource.Health = argoOutOfSync, &argoHealth{Status: healthMissing}
+	case err != nil:
+		return nil, err
+	default:
+		resource.Health, resource.Status = a.healthOf(live), argoSynced
+		if applied, err := a.applyOne(ctx, target, true); err != nil || !sameState(live, applied) {
+			resource.Status = argoOutOfSync
+		}
+	}
+	return &resource, nil
 }
 
 func resourceOf(object *unstructured.Unstructured) argoResource {
@@ -110,7 +133,7 @@ func (a *ArgoCD) autoSync(app *argoApplication, status, revision string, resourc
 		app.setCondition("", "", a)
 		return
 	}
-	policy, source := app.Spec.SyncPolicy, app.Spec.Source
+	policy, source := app.Spec.SyncPolicy, app.Spec.from()
 	operation := &argoOperation{
 		Sync:        &argoSync{Revision: revision, Prune: policy.Automated.Prune, SyncOptions: policy.SyncOptions, Source: &source},
 		InitiatedBy: argoInitiator{Automated: true},
@@ -145,7 +168,7 @@ func (s *argoSync) heal(attempted *argoOperationState, resources []argoResource)
 	}
 	s.SelfHealAttemptsCount++
 	for _, resource := range resources {
-		if resource.Status != argoSynced {
+		if resource.Status == argoOutOfSync {
 			s.Resources = append(s.Resources, argoSyncResource{Group: resource.Group, Kind: resource.Kind, Name: resource.Name})
 		}
 	}
@@ -163,7 +186,7 @@ func (app *argoApplication) attempted(revision string) *argoOperationState {
 			return nil
 		}
 		return last
-	case last.SyncResult.Revision != revision || last.SyncResult.Source != app.Spec.Source:
+	case last.SyncResult.Revision != revision || last.SyncResult.Source != app.Spec.from():
 		return nil
 	}
 	return last

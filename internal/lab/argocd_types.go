@@ -2,6 +2,7 @@ package lab
 
 import (
 	"math"
+	"slices"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -38,6 +39,7 @@ type argoApplication struct {
 type argoSource struct {
 	RepoURL        string `json:"repoURL"`
 	Path           string `json:"path,omitempty"`
+	Chart          string `json:"chart,omitempty"`
 	TargetRevision string `json:"targetRevision,omitempty"`
 }
 
@@ -49,6 +51,7 @@ type argoDestination struct {
 
 type argoSpec struct {
 	Source      argoSource      `json:"source"`
+	Sources     []argoSource    `json:"sources,omitempty"`
 	Destination argoDestination `json:"destination"`
 	SyncPolicy  *struct {
 		Automated *struct {
@@ -64,6 +67,24 @@ type argoSpec struct {
 // automated is true when nobody has to ask for a sync.
 func (s argoSpec) automated() bool {
 	return s.SyncPolicy != nil && s.SyncPolicy.Automated != nil && (s.SyncPolicy.Automated.Enabled == nil || *s.SyncPolicy.Automated.Enabled)
+}
+
+// from is the source that is played: a chart where there is one, else the first.
+func (s argoSpec) from() argoSource {
+	for _, source := range s.Sources {
+		if source.Chart != "" {
+			return source
+		}
+	}
+	if len(s.Sources) > 0 {
+		return s.Sources[0]
+	}
+	return s.Source
+}
+
+// option reports whether a sync option such as "CreateNamespace=true" is set.
+func (s argoSpec) option(name string) bool {
+	return s.SyncPolicy != nil && slices.Contains(s.SyncPolicy.SyncOptions, name)
 }
 
 type argoRetryStrategy struct {
@@ -150,7 +171,8 @@ type argoSyncResult struct {
 	Resources []argoResourceResult `json:"resources,omitempty"`
 }
 
-// argoResourceResult is what a sync did to one object. Status is Synced, SyncFailed or Pruned.
+// argoResourceResult is what a sync did to one object. Status is Synced, SyncFailed or Pruned; HookPhase is how
+// far the object is, for those that are no hooks too.
 type argoResourceResult struct {
 	Group     string `json:"group"`
 	Version   string `json:"version"`
@@ -159,6 +181,8 @@ type argoResourceResult struct {
 	Name      string `json:"name"`
 	Status    string `json:"status,omitempty"`
 	Message   string `json:"message,omitempty"`
+	HookType  string `json:"hookType,omitempty"`
+	HookPhase string `json:"hookPhase,omitempty"`
 	SyncPhase string `json:"syncPhase,omitempty"`
 }
 
@@ -191,7 +215,9 @@ type argoResource struct {
 	Name            string      `json:"name,omitempty"`
 	Status          string      `json:"status,omitempty"`
 	Health          *argoHealth `json:"health,omitempty"`
+	Hook            bool        `json:"hook,omitempty"`
 	RequiresPruning bool        `json:"requiresPruning,omitempty"`
+	SyncWave        int64       `json:"syncWave,omitempty"`
 }
 
 type argoSyncStatus struct {
