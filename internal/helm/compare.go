@@ -37,7 +37,7 @@ func (c *Client) compare(ctx context.Context, target Target, wanted candidate) (
 	for range comparisons {
 		live, err := resource.Get(ctx, object.GetName(), metav1.GetOptions{})
 		if apierrors.IsNotFound(err) {
-			return describe(object) + ": is gone", nil
+			return describe(object) + ": is missing", nil
 		}
 		if err != nil {
 			return "", explain(ctx, what, err)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -94,14 +95,31 @@ func (r *podRunner) isReal() bool {
 // managerInPod is where CloudNativePG's first container puts its program for the others.
 const managerInPod = "/controller/manager"
 
+// Pods that are merely said to run can be made to go wrong by their image.
+const (
+	// brokenImages begins the images that no registry has.
+	brokenImages = "none.invalid/"
+	// failingImages ends the images whose program fails, in a Pod of a Job.
+	failingImages = "-failing"
+)
+
 // pretend says what a kubelet would, of a Pod whose image the lab does not have.
 func (r *podRunner) pretend(ctx context.Context) error {
 	if err := r.await(ctx, func() error { return r.claimsBound(ctx) }); err != nil {
 		return err
 	}
+	image, now := r.pod.Spec.Containers[0].Image, time.Now()
+	failing := strings.HasSuffix(image, failingImages)
+	if strings.HasPrefix(image, brokenImages) && !failing {
+		// Source: kubernetes pkg/kubelet/images/image_manager.go.
+		return r.report(ctx, podState{phase: corev1.PodPending, initialized: true, waiting: "ImagePullBackOff", message: fmt.Sprintf("Back-off pulling image %q", image)})
+	}
 	if owner := metav1.GetControllerOf(r.pod); owner != nil && owner.Kind == "Job" {
-		now := time.Now()
-		return r.report(ctx, podState{phase: corev1.PodSucceeded, initialized: true, exit: &containerExit{began: now, ended: now}})
+		state := podState{phase: corev1.PodSucceeded, initialized: true, exit: &containerExit{began: now, ended: now}}
+		if failing {
+			state.phase, state.exit.code = corev1.PodFailed, 1
+		}
+		return r.report(ctx, state)
 	}
 	return r.report(ctx, podState{phase: corev1.PodRunning, initialized: true, ready: true, began: time.Now(), ip: "127.0.0.1"})
 }

@@ -1,0 +1,139 @@
+package helm_test
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/drctl/drctl/internal/helm"
+	"github.com/drctl/drctl/internal/lab"
+	"github.com/drctl/drctl/internal/recovery"
+)
+
+// within bounds what the real controllers need on a busy machine.
+const within = 2 * time.Minute
+
+// world is a cluster with the real controllers and a node, and Helm.
+type world struct {
+	*testing.T
+	helm   *helm.Client
+	api    kubernetes.Interface
+	plane  *lab.Kubernetes
+	charts string
+}
+
+// TestOnARealCluster has one control plane for all subjects, each with a release in a namespace of its own. Definitions and
+// cluster roles are shared, so the subjects come one after another, and each takes its release away.
+func TestOnARealCluster(t *testing.T) {
+	stack := lab.ForTest(t)
+	k, err := stack.ControlPlane(t.Context(), lab.ControlPlaneOptions{ControllerManager: true, Scheduler: true})
+	require.NoError(t, err)
+	provisioner, err := stack.RootProvisioner(t.Context(), k)
+	require.NoError(t, err)
+	_, err = stack.Node(t.Context(), k, provisioner, lab.NodeOptions{Scheduled: true})
+	require.NoError(t, err)
+	charts := t.TempDir()
+	for _, version := range []string{lab.ArgoChartFirst, lab.ArgoChartNext, lab.ArgoChartBroken, lab.ArgoChartBrokenHook} {
+		_, err := lab.ArgoChart(t.Context(), charts, version)
+		require.NoError(t, err)
+	}
+	api, err := kubernetes.NewForConfig(k.RESTConfig())
+	require.NoError(t, err)
+	for _, subject := range []struct {
+		name string
+		run  func(w *world)
+	}{
+		{"life", livesItsLife},
+	} {
+		t.Run(subject.name, func(t *testing.T) {
+			client, err := helm.New(helm.Options{REST: k.RESTConfig()})
+			require.NoError(t, err)
+			w := &world{T: t, helm: client, api: api, plane: k, charts: charts}
+			subject.run(w)
+			require.NoError(t, client.Uninstall(t.Context(), subject.name, releaseName))
+		})
+	}
+}
+
+const releaseName = "argocd"
+
+func (w *world) folder(version string) string {
+	return fmt.Sprintf("%s/argo-cd-%s/argo-cd", w.charts, version)
+}
+
+// target loads a version from its folder.
+func (w *world) target(namespace, version, values string) helm.Target {
+	w.Helper()
+	chart, err := w.helm.Load(w.Context(), recovery.ChartSource{Location: w.folder(version)})
+	require.NoError(w, err)
+	chart.Values = []byte(values)
+	return helm.Target{Namespace: namespace, Name: releaseName, Chart: chart}
+}
+
+func (w *world) deploy(target helm.Target, plan string) {
+	w.Helper()
+	_, err := w.helm.ApplyDefinitions(w.Context(), target)
+	require.NoError(w, err)
+	require.NoError(w, w.helm.Deploy(w.Context(), target, plan))
+}
+
+// ready waits until every object is ready.
+func (w *world) ready(namespace string) []recovery.ObjectState {
+	w.Helper()
+	var states []recovery.ObjectState
+	require.Eventually(w, func() bool {
+		var err error
+		states, err = w.helm.Readiness(w.Context(), namespace, releaseName)
+		return err == nil && !slices.ContainsFunc(states, func(s recovery.ObjectState) bool { return !s.Ready })
+	}, within, 200*time.Millisecond, "%+v", &states)
+	return states
+}
+
+func (w *world) difference(target helm.Target) []string {
+	w.Helper()
+	lines, err := w.helm.Difference(w.Context(), target)
+	require.NoError(w, err)
+	return lines
+}
+
+func (w *world) release(namespace string) *recovery.Release {
+	w.Helper()
+	found, err := w.helm.Release(w.Context(), namespace, releaseName)
+	require.NoError(w, err)
+	return found
+}
+
+// livesItsLife installs, changes nothing, repairs, upgrades and uninstalls.
+func livesItsLife(w *world) {
+	const namespace = "life"
+	first := w.target(namespace, lab.ArgoChartFirst, "")
+	require.Nil(w, w.release(namespace))
+	require.Equal(w, []string{"release life/argocd: is not installed"}, w.difference(first))
+
+	names, err := w.helm.ApplyDefinitions(w.Context(), first)
+	require.NoError(w, err)
+	require.Equal(w, []string{"applicationsets.argoproj.io"}, names)
+	began := time.Now()
+	require.NoError(w, w.helm.Deploy(w.Context(), first, "plan-1"))
+	w.Logf("installed in %s", time.Since(began))
+	w.Log(w.ready(namespace))
+	w.Logf("ready after %s", time.Since(began))
+	require.Empty(w, w.difference(first))
+
+	require.NoError(w, w.api.AppsV1().Deployments(namespace).Delete(w.Context(), "argocd-server", metav1.DeleteOptions{}))
+	require.Equal(w, []string{"Deployment life/argocd-server: is missing"}, w.difference(first))
+	require.NoError(w, w.helm.Deploy(w.Context(), first, "plan-2"))
+	w.ready(namespace)
+	require.Empty(w, w.difference(first))
+
+	next := w.target(namespace, lab.ArgoChartNext, "")
+	w.Log(w.difference(next))
+	w.deploy(next, "plan-3")
+	w.ready(namespace)
+	require.Empty(w, w.difference(next))
+}
