@@ -20,6 +20,7 @@ const (
 
 // looks is what one process remembers between two looks at the waves. A process that resumes begins anew.
 type looks struct {
+	last   *Waves
 	begun  time.Time
 	states map[string]seenState
 	// settledAtFirst were at rest when this process came: they say nothing about how long one takes.
@@ -133,8 +134,12 @@ func (b *Bootstrap) Look(ctx context.Context, p *Params) (*Waves, error) {
 	if b.Show != nil {
 		b.Show(waves)
 	}
+	b.looks.last = waves
 	return waves, nil
 }
+
+// Last is what this process saw last, nil when it did not look.
+func (b *Bootstrap) Last() *Waves { return b.looks.last }
 
 // lookCloser looks at what costs more requests, now and then.
 func (b *Bootstrap) lookCloser(ctx context.Context, p *Params, waves *Waves) {

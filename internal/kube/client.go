@@ -160,3 +160,6 @@ func (t countingTransport) RoundTrip(request *http.Request) (*http.Response, err
 	t.requests.Add(1)
 	return t.next.RoundTrip(request)
 }
+
+// Connection is the configuration for another client of the same cluster, whose requests are counted with this one's.
+func (c *Client) Connection() *rest.Config { return counting(c.config, c.requests) }

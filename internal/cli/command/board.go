@@ -2,9 +2,7 @@ package command
 
 import (
 	"fmt"
-	"io"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 	"unicode/utf8"
@@ -24,8 +22,9 @@ type Board struct {
 	mu            sync.Mutex
 	rows          []*row
 	ended, failed int
-	// drawn is how many moving lines stand on the terminal, turn which picture of the spinner is next.
-	drawn, turn int
+	moving        *ui.Moving
+	// turn is which picture of the spinner is next.
+	turn int
 
 	stop    chan struct{}
 	stopped sync.WaitGroup
@@ -51,7 +50,7 @@ const (
 
 // NewBoard makes a board for so many plans. Close ends it.
 func NewBoard(f *Factory, total int) *Board {
-	b := &Board{streams: f.Streams, now: f.Now, total: total, begun: f.Now(), stop: make(chan struct{})}
+	b := &Board{streams: f.Streams, now: f.Now, total: total, begun: f.Now(), moving: ui.NewMoving(f.Streams), stop: make(chan struct{})}
 	every, show := boardSign, b.sign
 	if b.streams.Interactive {
 		every, show = boardTurn, func() { b.draw("") }
@@ -140,25 +139,7 @@ func (b *Board) since(begun time.Time) string { return ui.Age(b.now().Sub(begun)
 // draw puts lines that stay in the place of the moving ones, and those below them anew. It is one write, so
 // that nothing flickers.
 func (b *Board) draw(stays string) {
-	if !b.streams.Interactive {
-		_, _ = io.WriteString(b.streams.Err, stays)
-		return
-	}
-	const clearLine, clearBelow = "\x1b[K", "\x1b[J"
-	lines := b.lines()
-	var s strings.Builder
-	if b.drawn > 0 {
-		fmt.Fprintf(&s, "\x1b[%dA", b.drawn)
-	}
-	s.WriteString(strings.ReplaceAll(stays, "\n", clearLine+"\n"))
-	for _, line := range lines {
-		s.WriteString(line + clearLine + "\n")
-	}
-	if b.drawn > len(lines) {
-		s.WriteString(clearBelow)
-	}
-	b.drawn = len(lines)
-	_, _ = io.WriteString(b.streams.Err, s.String())
+	b.moving.Draw(stays, b.lines())
 }
 
 // lines are the moving ones.
@@ -203,16 +184,8 @@ func (b *Board) counts(hidden int) string {
 
 // fit cuts what would break the line: what moves must not be longer than one.
 func (b *Board) fit(text string) string {
-	const reserve, unknown = 4, 80
-	columns := b.streams.ErrWidth
-	if columns <= reserve {
-		columns = unknown
-	}
-	runes := []rune(text)
-	if len(runes) <= columns-reserve {
-		return text
-	}
-	return string(runes[:columns-reserve]) + "…"
+	const picture = 3
+	return b.moving.Fit(text, picture)
 }
 
 // sign is a line in a log that would show nothing for hours.

@@ -20,7 +20,7 @@ func board(t *testing.T, streams ui.Streams, total int) (*Board, *bytes.Buffer, 
 	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 	var out bytes.Buffer
 	streams.Err = &out
-	b := &Board{streams: streams, now: func() time.Time { return now }, total: total, begun: now, stop: make(chan struct{})}
+	b := &Board{streams: streams, moving: ui.NewMoving(streams), now: func() time.Time { return now }, total: total, begun: now, stop: make(chan struct{})}
 	return b, &out, &now
 }
 
