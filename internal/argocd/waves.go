@@ -49,7 +49,7 @@ func Managed(ctx context.Context, api API) ([]recovery.ManagedApplication, error
 		if err != nil {
 			return nil, err
 		}
-		setWaves(found, sets)
+		inherit(found, sets)
 	}
 	slices.SortFunc(found, func(x, y recovery.ManagedApplication) int {
 		return cmp.Or(cmp.Compare(x.Wave, y.Wave), cmp.Compare(x.Name, y.Name), cmp.Compare(x.Namespace, y.Namespace))
@@ -74,17 +74,27 @@ func listWhole(ctx context.Context, api API, gvr schema.GroupVersionResource) ([
 	return items, nil
 }
 
-// setWaves gives the Applications of sets the wave of their set. One whose set is gone keeps its own.
-func setWaves(apps []recovery.ManagedApplication, sets []unstructured.Unstructured) {
-	waves := map[string]int{}
+// inherit gives the Applications of sets the wave of their set, and its maker: a set's Applications carry no mark of
+// their own. One whose set is gone keeps what it has.
+func inherit(apps []recovery.ManagedApplication, sets []unstructured.Unstructured) {
+	byName := map[string]*unstructured.Unstructured{}
 	for i := range sets {
-		waves[sets[i].GetNamespace()+"/"+sets[i].GetName()] = waveOf(sets[i].GetAnnotations())
+		byName[sets[i].GetNamespace()+"/"+sets[i].GetName()] = &sets[i]
 	}
 	for i := range apps {
-		if wave, known := waves[apps[i].Namespace+"/"+apps[i].Set]; known && apps[i].Set != "" {
-			apps[i].Wave = wave
+		if set := byName[apps[i].Namespace+"/"+apps[i].Set]; set != nil && apps[i].Set != "" {
+			apps[i].Wave, apps[i].Parent = waveOf(set.GetAnnotations()), makerOf(set)
 		}
 	}
+}
+
+// makerOf is the Application whose tracking mark the object carries, empty for none.
+func makerOf(object *unstructured.Unstructured) string {
+	kind := object.GroupVersionKind()
+	name, _ := trackedBy(Object{
+		Group: kind.Group, Kind: kind.Kind, Namespace: object.GetNamespace(), Name: object.GetName(), Annotations: object.GetAnnotations(),
+	})
+	return name
 }
 
 // waveOf is the sync wave; what is no number counts as none, as for Argo CD.
@@ -160,7 +170,7 @@ func managedOf(object *unstructured.Unstructured) (recovery.ManagedApplication, 
 		Namespace: app.Namespace, Name: app.Name, Wave: waveOf(object.GetAnnotations()),
 		RepoURL: app.RepoURL, Path: app.Path, Revision: app.TargetRevision, SyncRevision: app.SyncRevision,
 		Sync: app.SyncStatus, Health: app.Health, GaveUp: GaveUp(app),
-		Failed: more.failed(), Namespaces: more.namespaces(), CreatedAt: app.state.Metadata.CreationTimestamp.UTC(),
+		Failed: more.failed(), Namespaces: more.namespaces(), Parent: makerOf(object), CreatedAt: app.state.Metadata.CreationTimestamp.UTC(),
 	}
 	if managed.SyncRevision == "" && len(more.Status.Sync.Revisions) > 0 {
 		managed.SyncRevision = more.Status.Sync.Revisions[0]

@@ -64,12 +64,12 @@ status:
 
 func TestManaged(t *testing.T) {
 	well := application(t, "longhorn", `
-metadata: {annotations: {argocd.argoproj.io/sync-wave: "1"}}
+metadata: {annotations: {argocd.argoproj.io/sync-wave: "1", argocd.argoproj.io/tracking-id: "root:argoproj.io/Application:argocd/longhorn"}}
 spec: {sources: [{repoURL: https://charts.example.invalid, targetRevision: 1.2.3}], destination: {namespace: longhorn-system}}
 status: {sync: {status: Synced, revisions: [1.2.3, abc]}, health: {status: Healthy, message: nothing to say}, operationState: {phase: Succeeded, message: successfully synced}}`)
 	fresh := application(t, "zero", `{spec: {source: {repoURL: r, path: p}}}`)
 	odd := application(t, "early", `{metadata: {annotations: {argocd.argoproj.io/sync-wave: "-5"}}, spec: {source: {repoURL: r}}, operation: {sync: {revision: x}}}`)
-	set := application(t, "my-apps", `{metadata: {annotations: {argocd.argoproj.io/sync-wave: "6"}}}`)
+	set := application(t, "my-apps", `{metadata: {annotations: {argocd.argoproj.io/sync-wave: "6", argocd.argoproj.io/tracking-id: "root:argoproj.io/ApplicationSet:argocd/my-apps"}}}`)
 	set.SetKind("ApplicationSet")
 	api := &kinds{fake: fake{apps: []*unstructured.Unstructured{application(t, "immich", blockedApp), well, fresh, odd}}, sets: []*unstructured.Unstructured{set}}
 
@@ -85,9 +85,11 @@ status: {sync: {status: Synced, revisions: [1.2.3, abc]}, health: {status: Healt
 	require.True(t, apps[2].AtRest())
 	require.Empty(t, apps[2].Message)
 	require.Equal(t, "1.2.3", apps[2].SyncRevision)
+	require.Equal(t, "root", apps[2].Parent)
+	require.Empty(t, apps[1].Parent)
 	require.Equal(t, []string{"longhorn-system"}, apps[2].Namespaces)
 	require.Equal(t, recovery.ManagedApplication{
-		Namespace: "argocd", Name: "immich", Wave: 6, Set: "my-apps",
+		Namespace: "argocd", Name: "immich", Wave: 6, Set: "my-apps", Parent: "root",
 		RepoURL: "https://git.example.invalid/platform.git", Path: "my-apps/media/immich", Revision: "main", SyncRevision: "abc",
 		Sync: "OutOfSync", Health: "Missing", Operation: "Failed", GaveUp: true,
 		Message: "one or more objects failed to apply, reason: admission webhook denied the request",

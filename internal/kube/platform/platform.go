@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
@@ -23,10 +24,13 @@ import (
 )
 
 // API is a cluster. It may be used from several goroutines.
-type API struct{ client *kube.Client }
+type API struct {
+	client *kube.Client
+	now    func() time.Time
+}
 
 // New gives a cluster; it sends no request.
-func New(client *kube.Client) *API { return &API{client: client} }
+func New(client *kube.Client) *API { return &API{client: client, now: time.Now} }
 
 // gvr names a kind as the API's paths do.
 type gvr = schema.GroupVersionResource

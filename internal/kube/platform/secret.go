@@ -52,7 +52,8 @@ func (a *API) ApplySecret(ctx context.Context, secret SecretFile, replace bool) 
 		if err := a.ensureNamespace(ctx, secret.Namespace); err != nil {
 			return false, err
 		}
-		return true, a.writeSecret(ctx, &secret, nil, false)
+		err := a.writeSecret(ctx, &secret, nil, false)
+		return err == nil, err
 	case err != nil:
 		return false, err
 	}
@@ -67,7 +68,8 @@ func (a *API) ApplySecret(ctx context.Context, secret SecretFile, replace bool) 
 	if secret.isIn(live) {
 		return false, nil
 	}
-	return true, a.writeSecret(ctx, &secret, live, replace)
+	err = a.writeSecret(ctx, &secret, live, replace)
+	return err == nil, err
 }
 
 // compatible reports why the file must not be written over the live Secret.
