@@ -108,7 +108,7 @@ func (f *wavesFixture) install(t *testing.T) {
 	f.apply(t, object("apps/v1", "StatefulSet", "argocd", "argocd-application-controller", map[string]any{"spec": map[string]any{
 		"serviceName": "controller", "selector": map[string]any{"matchLabels": labels},
 		"template": map[string]any{"metadata": map[string]any{"labels": labels}, "spec": map[string]any{
-			"containers": []any{map[string]any{"name": "controller", "image": "none.invalid/argocd:1"}},
+			"containers": []any{map[string]any{"name": "controller", "image": "registry.invalid/argocd:1"}},
 		}},
 	}}))
 }
@@ -234,7 +234,7 @@ spec:
     spec:
       restartPolicy: Never
       nodeSelector: {no: where}
-      containers: [{name: migrate, image: "none.invalid/migrate:1"}]
+      containers: [{name: migrate, image: "registry.invalid/migrate:1"}]
 `
 
 func wavesTree() map[string]string {
@@ -256,11 +256,11 @@ spec:
 	}
 	hook := func(name, kind string) string {
 		return "apiVersion: batch/v1\nkind: Job\nmetadata: {name: " + name + ", namespace: one, annotations: {argocd.argoproj.io/hook: " + kind +
-			"}}\nspec: {template: {spec: {restartPolicy: Never, containers: [{name: work, image: \"none.invalid/work:1\"}]}}}\n"
+			"}}\nspec: {template: {spec: {restartPolicy: Never, containers: [{name: work, image: \"registry.invalid/work:1\"}]}}}\n"
 	}
 	deployment := func(name string) string {
 		return "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: " + name + "}\nspec: {replicas: 1, selector: {matchLabels: {app: x}}, template: {metadata: {labels: {app: x}}, " +
-			"spec: {containers: [{name: x, image: \"none.invalid/x:1\"}]}}}\n"
+			"spec: {containers: [{name: x, image: \"registry.invalid/x:1\"}]}}}\n"
 	}
 	return map[string]string{
 		"apps/kustomization.yaml":              "resources: [network.yaml, storage.yaml, my-apps.yaml]\n",

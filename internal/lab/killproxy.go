@@ -27,14 +27,16 @@ const (
 	TargetAPI ProxyTarget = "api"
 	TargetS3  ProxyTarget = "s3"
 	TargetGit ProxyTarget = "git"
+	// TargetCharts is a chart repository.
+	TargetCharts ProxyTarget = "charts"
 )
 
 // Upstreams are the servers behind a KillProxy. What is left empty gets no listener.
 type Upstreams struct {
 	// API is how the lab reaches an API server; the proxy passes each client's own token on.
 	API *rest.Config
-	// S3URL is an S3 endpoint, GitURL a repository.
-	S3URL, GitURL string
+	// S3URL is an S3 endpoint, GitURL a repository, ChartsURL a chart repository.
+	S3URL, GitURL, ChartsURL string
 }
 
 // ProxyRequest is one request that arrived at a KillProxy.
@@ -59,12 +61,12 @@ func (r ProxyRequest) String() string {
 	return fmt.Sprintf("%d %s %s %s", r.N, r.Target, r.Method, r.Path)
 }
 
-// KillProxy stands in front of an API server, S3 and Git at once, sees every request of one program in
+// KillProxy stands in front of an API server, S3, Git and charts at once, sees every request of one program in
 // order, and can kill that program before or after a chosen one, or spoil one. Unarmed it changes
 // nothing: an upstream that is gone is a connection that ends.
 type KillProxy struct {
-	// APIURL, S3URL and GitURL are to be used in place of the upstreams'.
-	APIURL, S3URL, GitURL string
+	// APIURL, S3URL, GitURL and ChartsURL are to be used in place of the upstreams'.
+	APIURL, S3URL, GitURL, ChartsURL string
 
 	stack     *Stack
 	dir       string
@@ -115,7 +117,10 @@ func (s *Stack) KillProxy(up Upstreams) (*KillProxy, error) {
 	if p.S3URL, err = p.listen(TargetS3, up.S3URL, &http.Transport{}); err != nil {
 		return nil, err
 	}
-	p.GitURL, err = p.listen(TargetGit, up.GitURL, &http.Transport{})
+	if p.GitURL, err = p.listen(TargetGit, up.GitURL, &http.Transport{}); err != nil {
+		return nil, err
+	}
+	p.ChartsURL, err = p.listen(TargetCharts, up.ChartsURL, &http.Transport{})
 	return p, err
 }
 
@@ -213,7 +218,7 @@ func (p *KillProxy) Hit() (ProxyRequest, bool) {
 func (p *KillProxy) Reset() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.requests, p.mutating, p.kill, p.fault, p.hit, p.dead = nil, 0, nil, nil, nil, nil
+	p.requests, p.mutating, p.kill, p.fault, p.hit, p.dead, p.each, p.hits = nil, 0, nil, nil, nil, nil, nil, nil
 }
 
 // detached outlives the client: what it asked for is carried out though it is gone. An endless answer

@@ -125,7 +125,7 @@ func (p *KillProxy) judge(target ProxyTarget, r *http.Request) verdict {
 				kill.When = kill.WhenOf(request)
 			}
 			if kill.When == Before {
-				p.dead = map[ProxyTarget]bool{TargetAPI: true, TargetS3: true, target: true}
+				p.dead = map[ProxyTarget]bool{TargetAPI: true, TargetS3: true, TargetCharts: true, target: true}
 			}
 			return verdict{kill: kill}
 		}
@@ -149,7 +149,7 @@ func (p *KillProxy) judge(target ProxyTarget, r *http.Request) verdict {
 func (p *KillProxy) die() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.dead = map[ProxyTarget]bool{TargetAPI: true, TargetS3: true, TargetGit: p.dead[TargetGit]}
+	p.dead = map[ProxyTarget]bool{TargetAPI: true, TargetS3: true, TargetCharts: true, TargetGit: p.dead[TargetGit]}
 }
 
 // MatchPath chooses requests to one target by method and by a part of the normalised path.

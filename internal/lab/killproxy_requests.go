@@ -34,6 +34,7 @@ func mutating(target ProxyTarget, r *http.Request) bool {
 		return r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "/git-receive-pack")
 	case TargetAPI:
 		return mutatesAPI(r)
+	case TargetCharts: // it is only read
 	}
 	return false
 }

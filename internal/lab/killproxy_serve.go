@@ -100,7 +100,7 @@ func (h *proxyHandler) answer(w http.ResponseWriter, code int) {
 		w.Header().Set("Content-Type", "application/xml")
 		w.WriteHeader(code)
 		_, _ = fmt.Fprintf(w, `<?xml version="1.0" encoding="UTF-8"?><Error><Code>%s</Code><Message>a fault of the lab</Message></Error>`, name)
-	case TargetGit:
+	case TargetGit, TargetCharts:
 		http.Error(w, "a fault of the lab", code)
 	case TargetAPI:
 		reason := map[int]metav1.StatusReason{
