@@ -74,6 +74,8 @@ func install(ctx context.Context, session *action.Configuration, target Target, 
 	run.ReleaseName, run.Namespace, run.CreateNamespace = target.Name, target.Namespace, true
 	run.ServerSideApply, run.ForceConflicts, run.TakeOwnership = true, true, target.TakeOwnership
 	run.SkipCRDs, run.Replace, run.HideNotes = true, true, true
+	// The API server holds every field against its schema as it applies it; this program need not fetch all schemas for that.
+	run.DisableOpenAPIValidation = true
 	run.WaitStrategy, run.Timeout, run.WaitOptions = helmkube.HookOnlyStrategy, hookTimeout, waitWithin(ctx)
 	run.Labels = labels
 	_, err := run.RunWithContext(context.WithoutCancel(ctx), loaded, values)
@@ -84,7 +86,7 @@ func upgrade(ctx context.Context, session *action.Configuration, target Target, 
 	run := action.NewUpgrade(session)
 	run.Namespace = target.Namespace
 	run.ServerSideApply, run.ForceConflicts, run.TakeOwnership = "true", true, target.TakeOwnership
-	run.SkipCRDs, run.MaxHistory = true, historyKept
+	run.SkipCRDs, run.MaxHistory, run.DisableOpenAPIValidation = true, historyKept, true
 	// Without it no values at all would mean those of the former revision.
 	run.ResetValues = true
 	run.WaitStrategy, run.Timeout, run.WaitOptions = helmkube.HookOnlyStrategy, hookTimeout, waitWithin(ctx)

@@ -27,8 +27,8 @@ type world struct {
 	charts string
 }
 
-// TestOnARealCluster has one control plane for all subjects, each with a release in a namespace of its own. Definitions and
-// cluster roles are shared, so the subjects come one after another, and each takes its release away.
+// TestOnARealCluster has one control plane for all subjects, which come one after another and each take their release
+// away.
 func TestOnARealCluster(t *testing.T) {
 	stack := lab.ForTest(t)
 	k, err := stack.ControlPlane(t.Context(), lab.ControlPlaneOptions{ControllerManager: true, Scheduler: true})
@@ -48,26 +48,31 @@ func TestOnARealCluster(t *testing.T) {
 		name string
 		run  func(w *world)
 	}{
-		{"life", livesItsLife},
+		{"life", livesItsLife}, {"rollback", rollsBack}, {"cut", goesOn}, {"hooks", failsInHooks}, {"foreign", asksForOwnership},
+		{"secrets", takesConflicts}, {"gone", keepsDefinitions},
 	} {
 		t.Run(subject.name, func(t *testing.T) {
 			client, err := helm.New(helm.Options{REST: k.RESTConfig()})
 			require.NoError(t, err)
 			w := &world{T: t, helm: client, api: api, plane: k, charts: charts}
 			subject.run(w)
-			require.NoError(t, client.Uninstall(t.Context(), subject.name, releaseName))
+			require.NoError(t, client.Uninstall(t.Context(), namespace, releaseName))
 		})
 	}
 }
 
-const releaseName = "argocd"
+// Definitions are the whole cluster's and stay when a release goes: all subjects have the same release, so that they are its own.
+const (
+	releaseName = "argocd"
+	namespace   = "argocd"
+)
 
 func (w *world) folder(version string) string {
 	return fmt.Sprintf("%s/argo-cd-%s/argo-cd", w.charts, version)
 }
 
 // target loads a version from its folder.
-func (w *world) target(namespace, version, values string) helm.Target {
+func (w *world) target(version, values string) helm.Target {
 	w.Helper()
 	chart, err := w.helm.Load(w.Context(), recovery.ChartSource{Location: w.folder(version)})
 	require.NoError(w, err)
@@ -83,7 +88,7 @@ func (w *world) deploy(target helm.Target, plan string) {
 }
 
 // ready waits until every object is ready.
-func (w *world) ready(namespace string) []recovery.ObjectState {
+func (w *world) ready() []recovery.ObjectState {
 	w.Helper()
 	var states []recovery.ObjectState
 	require.Eventually(w, func() bool {
@@ -101,7 +106,7 @@ func (w *world) difference(target helm.Target) []string {
 	return lines
 }
 
-func (w *world) release(namespace string) *recovery.Release {
+func (w *world) release() *recovery.Release {
 	w.Helper()
 	found, err := w.helm.Release(w.Context(), namespace, releaseName)
 	require.NoError(w, err)
@@ -110,10 +115,9 @@ func (w *world) release(namespace string) *recovery.Release {
 
 // livesItsLife installs, changes nothing, repairs, upgrades and uninstalls.
 func livesItsLife(w *world) {
-	const namespace = "life"
-	first := w.target(namespace, lab.ArgoChartFirst, "")
-	require.Nil(w, w.release(namespace))
-	require.Equal(w, []string{"release life/argocd: is not installed"}, w.difference(first))
+	first := w.target(lab.ArgoChartFirst, "")
+	require.Nil(w, w.release())
+	require.Equal(w, []string{"release argocd/argocd: is not installed"}, w.difference(first))
 
 	names, err := w.helm.ApplyDefinitions(w.Context(), first)
 	require.NoError(w, err)
@@ -121,19 +125,21 @@ func livesItsLife(w *world) {
 	began := time.Now()
 	require.NoError(w, w.helm.Deploy(w.Context(), first, "plan-1"))
 	w.Logf("installed in %s", time.Since(began))
-	w.Log(w.ready(namespace))
+	w.Log(w.ready())
 	w.Logf("ready after %s", time.Since(began))
 	require.Empty(w, w.difference(first))
 
 	require.NoError(w, w.api.AppsV1().Deployments(namespace).Delete(w.Context(), "argocd-server", metav1.DeleteOptions{}))
-	require.Equal(w, []string{"Deployment life/argocd-server: is missing"}, w.difference(first))
+	require.Equal(w, []string{"Deployment argocd/argocd-server: is missing"}, w.difference(first))
 	require.NoError(w, w.helm.Deploy(w.Context(), first, "plan-2"))
-	w.ready(namespace)
+	w.ready()
 	require.Empty(w, w.difference(first))
 
-	next := w.target(namespace, lab.ArgoChartNext, "")
-	w.Log(w.difference(next))
+	next := w.target(lab.ArgoChartNext, "")
+	require.Contains(w, w.difference(next), "chart argo-cd 9.2.0: takes the place of argo-cd 9.1.0")
+	require.Contains(w, w.difference(next), "ConfigMap argocd/argocd-notes-9-1-0: is no longer part of the chart")
+	require.Contains(w, w.difference(next), "Deployment argocd/argocd-server: differs in metadata.labels.helm.sh/chart, spec.template.spec.containers[0].image")
 	w.deploy(next, "plan-3")
-	w.ready(namespace)
+	w.ready()
 	require.Empty(w, w.difference(next))
 }

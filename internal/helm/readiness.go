@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	releasev1 "helm.sh/helm/v4/pkg/release/v1"
 	appsv1 "k8s.io/api/apps/v1"
@@ -58,29 +57,30 @@ func (c *Client) Readiness(ctx context.Context, namespace, name string) ([]recov
 	return states, nil
 }
 
-// withReadiness are the objects of a revision that have something to become.
+// withReadiness are the objects of a revision that have something to become. Of definitions, only what they are called is read.
 func withReadiness(revision *releasev1.Release) ([]*unstructured.Unstructured, error) {
-	objects, err := parse(revision.Manifest)
-	if err != nil {
-		return nil, err
-	}
-	var found []*unstructured.Unstructured
+	var found, others []*unstructured.Unstructured
+	manifests := []string{revision.Manifest}
 	if revision.Chart != nil {
-		if found, err = definitions(revision.Chart.CRDObjects()); err != nil {
+		for _, file := range revision.Chart.CRDObjects() {
+			manifests = append([]string{string(file.File.Data)}, manifests...)
+		}
+	}
+	for _, manifest := range manifests {
+		objects, err := parseHeads(manifest)
+		if err != nil {
 			return nil, err
 		}
-	}
-	for _, object := range objects {
-		if object.GetKind() == definitionKind {
-			found = append(found, object)
+		for _, object := range objects {
+			switch object.GetKind() {
+			case definitionKind:
+				found = append(found, object)
+			case "Deployment", "StatefulSet", "DaemonSet", "Job", "Pod", "PersistentVolumeClaim":
+				others = append(others, object)
+			}
 		}
 	}
-	for _, object := range objects {
-		if slices.Contains([]string{"Deployment", "StatefulSet", "DaemonSet", "Job", "Pod", "PersistentVolumeClaim"}, object.GetKind()) {
-			found = append(found, object)
-		}
-	}
-	return found, nil
+	return append(found, others...), nil
 }
 
 // view is the cluster for one call: the Pods of a namespace are read once.
@@ -149,13 +149,12 @@ func (v *view) deployment(ctx context.Context, live *appsv1.Deployment) (recover
 	if err != nil {
 		return recovery.ObjectState{}, err
 	}
-	trouble, err := v.worst(ctx, live.Namespace, func(pod *corev1.Pod) bool {
+	ready, trouble, err := v.worst(ctx, live.Namespace, func(pod *corev1.Pod) bool {
 		return hash != "" && pod.Labels[deploymentHashLabel] == hash && selects(live.Spec.Selector, pod)
 	})
 	if err != nil {
 		return recovery.ObjectState{}, err
 	}
-	ready := min(status.UpdatedReplicas, status.AvailableReplicas)
 	for _, condition := range live.Status.Conditions {
 		switch {
 		case condition.Type == appsv1.DeploymentReplicaFailure && condition.Status == corev1.ConditionTrue:
@@ -175,13 +174,13 @@ func (v *view) statefulSet(ctx context.Context, live *appsv1.StatefulSet) (recov
 	if seen && status.ReadyReplicas >= wanted && (onDelete || status.UpdatedReplicas >= wanted && status.CurrentRevision == status.UpdateRevision) {
 		return recovery.ObjectState{Ready: true}, nil
 	}
-	trouble, err := v.worst(ctx, live.Namespace, func(pod *corev1.Pod) bool {
+	ready, trouble, err := v.worst(ctx, live.Namespace, func(pod *corev1.Pod) bool {
 		return pod.Labels[revisionHashLabel] == status.UpdateRevision && selects(live.Spec.Selector, pod)
 	})
 	if err != nil {
 		return recovery.ObjectState{}, err
 	}
-	return counted(min(status.ReadyReplicas, status.UpdatedReplicas), wanted, trouble), nil
+	return counted(ready, wanted, trouble), nil
 }
 
 func (v *view) daemonSet(ctx context.Context, live *appsv1.DaemonSet) (recovery.ObjectState, error) {
@@ -189,11 +188,11 @@ func (v *view) daemonSet(ctx context.Context, live *appsv1.DaemonSet) (recovery.
 	if status.ObservedGeneration >= live.Generation && status.UpdatedNumberScheduled >= status.DesiredNumberScheduled && status.NumberAvailable >= status.DesiredNumberScheduled {
 		return recovery.ObjectState{Ready: true}, nil
 	}
-	trouble, err := v.worst(ctx, live.Namespace, func(pod *corev1.Pod) bool { return selects(live.Spec.Selector, pod) })
+	ready, trouble, err := v.worst(ctx, live.Namespace, func(pod *corev1.Pod) bool { return selects(live.Spec.Selector, pod) })
 	if err != nil {
 		return recovery.ObjectState{}, err
 	}
-	return counted(min(status.UpdatedNumberScheduled, status.NumberAvailable), status.DesiredNumberScheduled, trouble), nil
+	return counted(ready, status.DesiredNumberScheduled, trouble), nil
 }
 
 func (v *view) job(ctx context.Context, live *batchv1.Job) (recovery.ObjectState, error) {
@@ -206,7 +205,7 @@ func (v *view) job(ctx context.Context, live *batchv1.Job) (recovery.ObjectState
 			return recovery.ObjectState{Why: "it failed: " + condition.Message, Hopeless: true}, nil
 		}
 	}
-	trouble, err := v.worst(ctx, live.Namespace, func(pod *corev1.Pod) bool { return selects(live.Spec.Selector, pod) })
+	_, trouble, err := v.worst(ctx, live.Namespace, func(pod *corev1.Pod) bool { return selects(live.Spec.Selector, pod) })
 	if err != nil {
 		return recovery.ObjectState{}, err
 	}

@@ -47,30 +47,36 @@ func (c *Client) pods(ctx context.Context, namespace string) ([]corev1.Pod, erro
 	return list.Items, nil
 }
 
-// worst is what keeps one of these Pods from being ready: what waiting does not help is told before all else.
-func (v *view) worst(ctx context.Context, namespace string, ours func(*corev1.Pod) bool) (podProblem, error) {
+// worst counts those of these Pods that are ready, and says what keeps one of the others from it: what waiting does not help is
+// told before all else.
+func (v *view) worst(ctx context.Context, namespace string, ours func(*corev1.Pod) bool) (int32, podProblem, error) {
 	pods, known := v.pods[namespace]
 	if !known {
 		var err error
 		if pods, err = v.client.pods(ctx, namespace); err != nil {
-			return podProblem{}, err
+			return 0, podProblem{}, err
 		}
 		v.pods[namespace] = pods
 	}
+	var ready int32
 	var worst podProblem
 	for i := range pods {
 		pod := &pods[i]
-		if pod.DeletionTimestamp != nil || podReady(pod) || pod.Status.Phase == corev1.PodSucceeded || !ours(pod) {
-			continue
-		}
-		if trouble := podTrouble(pod); worst.why == "" || trouble.hopeless && !worst.hopeless {
-			worst = trouble
+		switch {
+		case pod.DeletionTimestamp != nil || pod.Status.Phase == corev1.PodSucceeded || !ours(pod):
+		case podReady(pod):
+			ready++
+		default:
+			if trouble := podTrouble(pod); worst.why == "" || trouble.hopeless && !worst.hopeless {
+				worst = trouble
+			}
 		}
 	}
-	if worst.why != "" && !worst.hopeless {
-		return v.mounting(ctx, namespace, worst)
+	if worst.why == "" || worst.hopeless {
+		return ready, worst, nil
 	}
-	return worst, nil
+	worst, err := v.mounting(ctx, namespace, worst)
+	return ready, worst, err
 }
 
 // mounting looks for what the kubelet says in events alone: that a volume's Secret or ConfigMap is missing.

@@ -20,7 +20,7 @@ import (
 // settleDown ends what Helm leaves half done after a deployment or a rollback: objects of other revisions that it passed over,
 // and Pods that no controller replaces.
 func (c *Client) settleDown(ctx context.Context, target Target, revisions []*releasev1.Release) error {
-	wanted, err := parse(revisions[0].Manifest)
+	wanted, err := parseHeads(revisions[0].Manifest)
 	if err != nil {
 		return err
 	}
@@ -57,7 +57,7 @@ func leftovers(revisions []*releasev1.Release, wanted map[string]bool) ([]*unstr
 	var left []*unstructured.Unstructured
 	seen := map[string]bool{}
 	for _, revision := range revisions {
-		objects, err := parse(revision.Manifest)
+		objects, err := parseHeads(revision.Manifest)
 		if err != nil {
 			return nil, err
 		}

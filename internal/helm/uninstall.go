@@ -90,7 +90,7 @@ func (w withoutDefinitions) Query(labels map[string]string) ([]release.Releaser,
 func dropDefinitions(manifest string) (string, error) {
 	var kept strings.Builder
 	for _, document := range documents(manifest) {
-		objects, err := parse(document)
+		objects, err := parseHeads(document)
 		if err != nil {
 			return "", err
 		}
