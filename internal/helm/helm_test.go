@@ -1,6 +1,7 @@
 package helm_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
 	"testing"
@@ -8,6 +9,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/drctl/drctl/internal/helm"
@@ -113,6 +116,22 @@ func (w *world) release() *recovery.Release {
 	return found
 }
 
+// size is that of a live definition's spec as JSON.
+func (w *world) size(definition string) int {
+	w.Helper()
+	client, err := dynamic.NewForConfig(w.plane.RESTConfig())
+	require.NoError(w, err)
+	live, err := client.Resource(definitionsResource()).Get(w.Context(), definition, metav1.GetOptions{})
+	require.NoError(w, err)
+	encoded, err := json.Marshal(live.Object["spec"])
+	require.NoError(w, err)
+	return len(encoded)
+}
+
+func definitionsResource() schema.GroupVersionResource {
+	return schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"}
+}
+
 // livesItsLife installs, changes nothing, repairs, upgrades and uninstalls.
 func livesItsLife(w *world) {
 	first := w.target(lab.ArgoChartFirst, "")
@@ -121,12 +140,17 @@ func livesItsLife(w *world) {
 
 	names, err := w.helm.ApplyDefinitions(w.Context(), first)
 	require.NoError(w, err)
-	require.Equal(w, []string{"applicationsets.argoproj.io"}, names)
-	began := time.Now()
+	require.Equal(w, []string{"applications.argoproj.io"}, names)
 	require.NoError(w, w.helm.Deploy(w.Context(), first, "plan-1"))
-	w.Logf("installed in %s", time.Since(began))
-	w.Log(w.ready())
-	w.Logf("ready after %s", time.Since(began))
+	var ready []string
+	for _, state := range w.ready() {
+		ready = append(ready, state.Object)
+	}
+	require.Equal(w, []string{
+		"CustomResourceDefinition applications.argoproj.io", "CustomResourceDefinition applicationsets.argoproj.io", "CustomResourceDefinition appprojects.argoproj.io",
+		"Deployment argocd/argocd-repo-server", "Deployment argocd/argocd-server", "StatefulSet argocd/argocd-application-controller",
+	}, ready)
+	require.Greater(w, w.size("applicationsets.argoproj.io"), 262_144, "larger than what a client-side apply can remember")
 	require.Empty(w, w.difference(first))
 
 	require.NoError(w, w.api.AppsV1().Deployments(namespace).Delete(w.Context(), "argocd-server", metav1.DeleteOptions{}))

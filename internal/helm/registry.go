@@ -32,7 +32,12 @@ func (c *Client) fetchOCI(parent context.Context, source recovery.ChartSource, l
 		what += " " + source.Version
 		reference += ":" + source.Version
 	}
-	client, err := c.registry(ctx, reference)
+	dir, err := os.MkdirTemp("", "drctl-charts-")
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", what, err)
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	client, err := registryClient(ctx, reference, dir)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", what, err)
 	}
@@ -48,12 +53,13 @@ func tagged(reference string) bool {
 	return strings.Contains(reference[strings.LastIndex(reference, "/")+1:], ":")
 }
 
-// registry is a client of the reference's registry. It has the logins of Docker's configuration, and of Helm's own only
-// where the environment names that file. This computer's own registry is spoken to without TLS.
-func (c *Client) registry(ctx context.Context, reference string) (*registry.Client, error) {
+// registryClient is a client of the reference's registry. It has the logins of Docker's configuration, and of Helm's own only
+// where the environment names that file: otherwise one in the empty folder. This computer's own registry is spoken to
+// without TLS.
+func registryClient(ctx context.Context, reference, empty string) (*registry.Client, error) {
 	logins := os.Getenv("HELM_REGISTRY_CONFIG")
 	if logins == "" {
-		logins = filepath.Join(c.cacheDir, "registry", "config.json")
+		logins = filepath.Join(empty, "config.json")
 	}
 	options := []registry.ClientOption{
 		registry.ClientOptCredentialsFile(logins),

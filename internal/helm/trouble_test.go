@@ -233,6 +233,7 @@ func keepsDefinitions(w *world) {
 	secrets, err := w.api.CoreV1().Secrets(namespace).List(w.Context(), metav1.ListOptions{})
 	require.NoError(w, err)
 	require.Empty(w, secrets.Items)
+	require.Positive(w, w.size("applicationsets.argoproj.io"), "that of the templates stays as well")
 	require.NoError(w, w.helm.Uninstall(w.Context(), namespace, releaseName), "done before, it is done")
 	w.deploy(target, "plan-2")
 	w.ready()

@@ -3,6 +3,7 @@ package lab
 import (
 	"context"
 	"embed"
+	"encoding/json"
 	"fmt"
 	"io/fs"
 	"os"
@@ -12,6 +13,7 @@ import (
 	chart "helm.sh/helm/v4/pkg/chart/v2"
 	chartloader "helm.sh/helm/v4/pkg/chart/v2/loader"
 	chartutil "helm.sh/helm/v4/pkg/chart/v2/util"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/yaml"
 )
 
@@ -35,9 +37,9 @@ const (
 const ArgoChartName = "argo-cd"
 
 // ArgoChart writes a chart like Argo CD's into a folder of its own below dir, and gives the folder: two Deployments, a
-// StatefulSet, Services, ConfigMaps, Secrets, RBAC, a Job as hook, and Argo CD's real definitions. The largest, of ApplicationSets
-// (over a megabyte), is in crds/; the one of Applications, which is larger than the 262,144 bytes that a client-side apply can
-// remember, is in templates/ and switched by crds.install, as the real chart has them all.
+// StatefulSet, Services, ConfigMaps, Secrets, RBAC, a Job as hook, and Argo CD's real definitions. That of ApplicationSets, which is
+// larger than the 262,144 bytes that a client-side apply can remember, is in templates/ with that of AppProjects, switched by
+// crds.install, as the real chart has them all; that of Applications is in crds/.
 func ArgoChart(ctx context.Context, dir, version string) (string, error) {
 	folder := filepath.Join(dir, ArgoChartName+"-"+version, ArgoChartName)
 	root, err := fs.Sub(argoChartFiles, "charts/"+ArgoChartName)
@@ -74,16 +76,16 @@ func argoDefinitions(ctx context.Context, folder string) error {
 		return err
 	}
 	places := map[string]string{
-		"applications.argoproj.io":    "definitions/applications.yaml",
+		"applications.argoproj.io":    "crds/applications.yaml",
 		"appprojects.argoproj.io":     "definitions/appprojects.yaml",
-		"applicationsets.argoproj.io": "crds/applicationsets.yaml",
+		"applicationsets.argoproj.io": "definitions/applicationsets.yaml",
 	}
 	for _, definition := range all {
 		place, ours := places[definition.GetName()]
 		if !ours {
 			continue
 		}
-		content, err := yaml.Marshal(definition.Object)
+		content, err := definitionFile(definition)
 		if err != nil {
 			return fmt.Errorf("lab: definition %s: %w", definition.GetName(), err)
 		}
@@ -100,6 +102,16 @@ func argoDefinitions(ctx context.Context, folder string) error {
 		return fmt.Errorf("lab: the module of Argo CD has no definition of %v", places)
 	}
 	return nil
+}
+
+// definitionFile is a definition as YAML whose spec is on one line: its indentation alone would be a megabyte, in each release's
+// record.
+func definitionFile(definition *unstructured.Unstructured) ([]byte, error) {
+	spec, err := json.Marshal(definition.Object["spec"])
+	if err != nil {
+		return nil, err
+	}
+	return fmt.Appendf(nil, "apiVersion: %s\nkind: %s\nmetadata:\n  name: %s\nspec: %s\n", definition.GetAPIVersion(), definition.GetKind(), definition.GetName(), spec), nil
 }
 
 // PackChart packs a chart's folder into dir as helm package does, and gives the .tgz file.
