@@ -32,6 +32,10 @@ type App struct {
 	places  func() (config.File, error)
 	cluster func() (*kube.Client, error)
 	tree    func() (treeOrNothing, error)
+
+	// secrets is asked for a Secret before anything else, and fallback's cluster behind everything else; both may be nil.
+	secrets  func(ctx context.Context, namespace, name string) (map[string][]byte, error)
+	fallback *App
 }
 
 // treeOrNothing is a GitOps tree with what of it could not be read; nil without one.

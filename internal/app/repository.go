@@ -147,6 +147,21 @@ func readCA(path string) ([]byte, error) {
 
 // secret reads a Secret from the cluster, or from the GitOps tree when there is no cluster.
 func (a *App) secret(ctx context.Context, namespace, name string) (map[string][]byte, error) {
+	if a.secrets != nil {
+		if values, err := a.secrets(ctx, namespace, name); err != nil || values != nil {
+			return values, err
+		}
+	}
+	values, err := a.ownSecret(ctx, namespace, name)
+	if err != nil && a.fallback != nil {
+		if live, liveErr := a.fallback.ownSecret(ctx, namespace, name); liveErr == nil {
+			return live, nil
+		}
+	}
+	return values, err
+}
+
+func (a *App) ownSecret(ctx context.Context, namespace, name string) (map[string][]byte, error) {
 	objects, _, err := a.objects()
 	switch {
 	case err != nil:

@@ -143,7 +143,11 @@ func (p *preflight) checkTree(ctx context.Context) {
 		return
 	}
 	var values, comments []string
+	templates := p.templates(ctx)
 	for _, marker := range markers {
+		if marker.Value && templates[marker.File] {
+			continue // it is filled in elsewhere: the check of that Secret says whether it was
+		}
 		place := fmt.Sprintf("%s:%d", marker.File, marker.Line)
 		if marker.Value {
 			values = append(values, place+inBrackets(marker.Text, ""))
@@ -157,9 +161,22 @@ func (p *preflight) checkTree(ctx context.Context) {
 	if len(comments) > 0 {
 		p.add(areaTree, "markers", recovery.CheckWarn, plural(len(comments), "place")+" marked # CHANGE: "+some(comments), "look at each; take the mark away where it is right")
 	}
-	if len(markers) == 0 {
+	if len(values)+len(comments) == 0 {
 		p.ok(areaTree, "markers", "nothing is left to be filled in")
 	}
+}
+
+// templates are the files of the tree that hold Secrets to be filled in and brought.
+func (p *preflight) templates(ctx context.Context) map[string]bool {
+	files := map[string]bool{}
+	needs, _, err := p.Tree.Secrets(ctx)
+	if err != nil {
+		return files // the check of the Secrets says so
+	}
+	for _, need := range needs {
+		files[need.Template] = true
+	}
+	return files
 }
 
 func lowestWave(planned []recovery.PlannedApplication) int {

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	bootstrapcmd "github.com/drctl/drctl/internal/cli/bootstrap"
 	cnpgcmd "github.com/drctl/drctl/internal/cli/cnpg"
 	"github.com/drctl/drctl/internal/cli/command"
 	plancmd "github.com/drctl/drctl/internal/cli/plan"
@@ -26,8 +27,7 @@ func NewRoot(f *command.Factory, version Version, name string) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "drctl",
 		Short: "Disaster recovery for GitOps clusters: what can I get back, and from when?",
-		Long: `What can I get back, and from when? drctl finds the recovery points of a GitOps
-cluster, PVCs in Kopia and databases in Barman, with the cluster up or gone.`,
+		Long: `What can a GitOps cluster get back, and from when? And then: get it back.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
@@ -38,7 +38,7 @@ cluster, PVCs in Kopia and databases in Barman, with the cluster up or gone.`,
 	}
 	root.CompletionOptions.SetDefaultShellCompDirective(cobra.ShellCompDirectiveNoFileComp)
 	addGlobalFlags(root, f)
-	root.AddCommand(pvccmd.New(f), cnpgcmd.New(f), plancmd.NewPlans(f), plancmd.NewResume(f), plancmd.NewAbort(f),
+	root.AddCommand(pvccmd.New(f), cnpgcmd.New(f), bootstrapcmd.New(f), plancmd.NewPlans(f), plancmd.NewResume(f), plancmd.NewAbort(f),
 		newVersion(f, version), newOptions(f, root))
 	root.SuggestionsMinimumDistance = 2
 	root.SetUsageTemplate(usageTemplate)

@@ -80,8 +80,7 @@ func (l *loader) entryOf(root *kustomization, res *resource.Resource) (entry, bo
 	annotations := object.GetAnnotations()
 	delete(annotations, originAnnotation)
 	object.SetAnnotations(annotations)
-	directory := relative(l.root, filepath.Dir(filepath.Join(root.folder, filepath.FromSlash(file))))
-	return newEntry(object, directory, "", plainName), true
+	return newEntry(object, relative(l.root, filepath.Join(root.folder, filepath.FromSlash(file))), "", plainName), true
 }
 
 // withoutHash takes the suffix of ten characters off a generated name; empty when it has none.
@@ -101,9 +100,7 @@ func (l *loader) readAsTheyStand(root *kustomization, why *recovery.Problem) ([]
 	for _, file := range l.files(root, map[string]bool{}) {
 		objects, err := readManifests(l.root, file)
 		gaps.Add("", err)
-		for _, object := range objects {
-			entries = append(entries, newEntry(object, relative(l.root, filepath.Dir(file)), root.namespace, ""))
-		}
+		entries = append(entries, entriesOf(objects, relative(l.root, file), root.namespace)...)
 	}
 	return entries, gaps
 }

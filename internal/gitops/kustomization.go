@@ -31,6 +31,9 @@ type kustomization struct {
 	// inputs are the local files that it reads otherwise: patches, generator sources, configurations.
 	inputs []string
 	charts bool
+	// helm are the charts that it inflates, and remote the resources that are elsewhere; both are left out of a build.
+	helm   []types.HelmChart
+	remote []string
 	gaps   recovery.Gaps
 }
 
@@ -75,7 +78,9 @@ func (l *loader) parse(folder, path string, content []byte) *kustomization {
 	}
 	k.component = spec.Kind == types.ComponentKind
 	k.namespace = spec.Namespace
-	k.charts = len(spec.HelmCharts) > 0 || len(spec.HelmChartInflationGenerator) > 0
+	k.helm, _ = types.SplitHelmParameters(spec.HelmChartInflationGenerator)
+	k.helm = append(k.helm, spec.HelmCharts...)
+	k.charts = len(k.helm) > 0
 	k.reduce(&spec, l.root)
 	reduced, err := yaml.Marshal(spec)
 	if err != nil {
@@ -168,6 +173,7 @@ func (k *kustomization) reducePatches(spec *types.Kustomization, root string) {
 // fetches whatever it can't find, so nothing that is not there may reach it.
 func (k *kustomization) keep(root, entry string, into *[]string) bool {
 	if isRemote(entry) {
+		k.remote = append(k.remote, withoutUserInfo(entry))
 		k.gap(root, fmt.Sprintf("%s is remote, and drctl fetches nothing", withoutUserInfo(entry)), recovery.ErrUnsupported)
 		return false
 	}

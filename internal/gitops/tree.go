@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path"
 	"path/filepath"
 	"reflect"
 	"sort"
@@ -27,6 +28,10 @@ type entry struct {
 	object unstructured.Unstructured
 	// plainName is the name without the hash that a generator appends; empty where there is none.
 	plainName string
+	// file is where it stands, relative to the tree. implied: it names no namespace, and the one that it has was
+	// chosen for it.
+	file    string
+	implied bool
 }
 
 // Tree holds the objects of a GitOps tree as they were when it was opened.
@@ -35,6 +40,10 @@ type Tree struct {
 	// sealed are files encrypted as a whole by SOPS, whose objects have no readable name.
 	sealed []string
 	charts []string
+	// root is absolute; manifests are the YAML files that were found, and kustomizations the folders, absolute.
+	root           string
+	manifests      []string
+	kustomizations []string
 }
 
 // Open reads a tree. What can't be read while the rest can is a gap: a file that does not parse (with its
@@ -51,7 +60,10 @@ func Open(ctx context.Context, dir string) (*Tree, recovery.Gaps, error) {
 	}
 	loader := newLoader(root)
 	plan := planBuilds(loader, found)
-	tree := &Tree{charts: append(found.charts, plan.charts...), sealed: found.sealed}
+	tree := &Tree{
+		charts: append(found.charts, plan.charts...), sealed: found.sealed,
+		root: root, manifests: found.manifests, kustomizations: found.kustomizations,
+	}
 	sort.Strings(tree.charts)
 	gaps := append(found.gaps, plan.gaps...)
 	for _, build := range plan.roots {
@@ -65,7 +77,7 @@ func Open(ctx context.Context, dir string) (*Tree, recovery.Gaps, error) {
 	for _, file := range plan.rawFiles {
 		objects, err := readManifests(root, file)
 		gaps.Add("", err)
-		tree.add(objects, relative(root, filepath.Dir(file)), "")
+		tree.entries = append(tree.entries, entriesOf(objects, relative(root, file), "")...)
 	}
 	return tree, gaps, nil
 }
@@ -143,29 +155,34 @@ func directoryOf(object *unstructured.Unstructured) string {
 	return object.GetAnnotations()[recovery.DirectoryAnnotation]
 }
 
-// add takes objects into the tree.
-func (t *Tree) add(objects []unstructured.Unstructured, directory, namespace string) {
+// entriesOf completes the objects of one file.
+func entriesOf(objects []unstructured.Unstructured, file, namespace string) []entry {
+	entries := make([]entry, 0, len(objects))
 	for _, object := range objects {
-		t.entries = append(t.entries, newEntry(object, directory, namespace, ""))
+		entries = append(entries, newEntry(object, file, namespace, ""))
 	}
+	return entries
 }
 
 // newEntry completes an object with its folder and, where it has none, with a namespace: the given one,
-// else "default".
-func newEntry(object unstructured.Unstructured, directory, namespace, plainName string) entry {
+// else "default". The file is relative to the tree.
+func newEntry(object unstructured.Unstructured, file, namespace, plainName string) entry {
 	annotations := object.GetAnnotations()
 	if annotations == nil {
 		annotations = map[string]string{}
 	}
-	annotations[recovery.DirectoryAnnotation] = directory
+	annotations[recovery.DirectoryAnnotation] = path.Dir(file)
 	object.SetAnnotations(annotations)
+	made := entry{plainName: plainName, file: file}
 	if object.GetNamespace() == "" && !isClusterScoped(object.GroupVersionKind()) {
-		if namespace == "" {
+		made.implied = namespace == ""
+		if made.implied {
 			namespace = "default"
 		}
 		object.SetNamespace(namespace)
 	}
-	return entry{object: object, plainName: plainName}
+	made.object = object
+	return made
 }
 
 // isClusterScoped knows Kubernetes' own kinds; another one counts as namespaced.

@@ -8,6 +8,7 @@ import (
 
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 
+	"github.com/drctl/drctl/internal/bootstrap"
 	"github.com/drctl/drctl/internal/cnpg"
 	"github.com/drctl/drctl/internal/cnpg/flip"
 	"github.com/drctl/drctl/internal/operation"
@@ -66,6 +67,9 @@ type Wiring interface {
 	// Restore gives the use case of restores of claims; it watches what happens in these namespaces, in all
 	// of them for none.
 	Restore(ctx context.Context, namespaces []string) (*restore.Restore, error)
+	// Bootstrap gives the use case of bootstraps. Gitops is the tree where none is named by flags or configuration,
+	// secrets the folder of Secrets, both empty for none.
+	Bootstrap(ctx context.Context, gitops, secrets string) (*bootstrap.Bootstrap, error)
 	// Engine runs plans of these handlers, with lock and mirror in the namespace of the cluster.
 	Engine(namespace string, handlers map[string]operation.Handler) (*operation.Engine, error)
 	// PatientEngine is the same for one of many plans that run side by side.

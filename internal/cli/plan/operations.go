@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/drctl/drctl/internal/bootstrap"
+	bootstrapcmd "github.com/drctl/drctl/internal/cli/bootstrap"
 	cnpgcmd "github.com/drctl/drctl/internal/cli/cnpg"
 	"github.com/drctl/drctl/internal/cli/command"
 	pvccmd "github.com/drctl/drctl/internal/cli/pvc"
@@ -38,6 +40,8 @@ func workFor(ctx context.Context, f *command.Factory, verb, id string, takeover 
 		return claimWork(ctx, f, plan)
 	case restore.ManyOperation:
 		return manyWork(ctx, f, plan)
+	case bootstrap.Operation:
+		return bootstrapWork(ctx, f, plan)
 	case flip.Operation, flip.RevertOperation:
 		use, err := f.Wiring.Flip(ctx)
 		if err == nil && use.Cluster == nil {
@@ -124,6 +128,34 @@ func claimWork(ctx context.Context, f *command.Factory, plan operation.Plan) (*w
 		return pvccmd.Summary(f, output.Format, plan.ID)
 	}
 	return w, nil
+}
+
+func bootstrapWork(ctx context.Context, f *command.Factory, plan operation.Plan) (*work, error) {
+	params, err := bootstrap.ParamsOf(&plan)
+	if err != nil {
+		return nil, err
+	}
+	use, err := f.Wiring.Bootstrap(ctx, params.GitOps, params.SecretsDir)
+	if err != nil {
+		return nil, err
+	}
+	identity, err := use.Cluster.Identity(ctx)
+	if err != nil {
+		return nil, err
+	}
+	run := func(do func(*operation.Engine) error) error { return bootstrapcmd.RunPlan(f, use, do) }
+	return &work{
+		uid: identity.ClusterUID, context: identity.Context,
+		resume: func(ctx context.Context, o operation.ResumeOptions) error {
+			return run(func(engine *operation.Engine) error { return use.Resume(ctx, engine, plan, o) })
+		},
+		abort: func(ctx context.Context, o operation.ResumeOptions) error {
+			return run(func(engine *operation.Engine) error { return engine.Abort(ctx, plan.ID, o) })
+		},
+		report: func(output command.Output, err error) error {
+			return bootstrapcmd.End(f, output.Format, use, plan.ID, err)
+		},
+	}, nil
 }
 
 func manyWork(ctx context.Context, f *command.Factory, plan operation.Plan) (*work, error) {
