@@ -61,7 +61,7 @@ bench: build parts ## compare with the tools that an operator would use instead;
 	@./bin/drbench -drctl bin/drctl -out bench $(WORK)
 
 OP ?=
-matrix: build parts ## kill and spoil drctl at every request; OP=cnpg-recover or pvc-restore; takes hours (QUICK=1: minutes)
+matrix: build parts ## kill and spoil drctl at every request; OP=cnpg-recover, pvc-restore or bootstrap; takes hours (QUICK=1: minutes)
 	@$(GO) build -o bin/drmatrix ./internal/lab/cmd/drmatrix
 	@./bin/drmatrix -op "$(OP)" -program bin/drctl $(if $(QUICK),-quick)
 

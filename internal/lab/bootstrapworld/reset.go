@@ -22,37 +22,81 @@ func (w *World) Reset(ctx context.Context) error {
 	if err := w.resetArgo(ctx); err != nil {
 		return fmt.Errorf("bootstrapworld: reset: %w", err)
 	}
-	namespaces, err := w.client.CoreV1().Namespaces().List(ctx, metav1.ListOptions{})
+	going, err := w.going(ctx)
 	if err != nil {
 		return fmt.Errorf("bootstrapworld: reset: %w", err)
 	}
-	var going []string
-	for _, namespace := range namespaces.Items {
-		if stays(namespace.Name) {
-			continue
-		}
-		going = append(going, namespace.Name)
-		if err := w.client.CoreV1().Namespaces().Delete(ctx, namespace.Name, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
-			return fmt.Errorf("bootstrapworld: reset: namespace %s: %w", namespace.Name, err)
-		}
+	if err := w.emptyNamespaces(ctx, going); err != nil {
+		return fmt.Errorf("bootstrapworld: reset: %w", err)
 	}
 	for _, name := range going {
-		err := w.until(ctx, "namespace "+name+" is gone", func() (bool, error) {
-			_, err := w.client.CoreV1().Namespaces().Get(ctx, name, metav1.GetOptions{})
-			if apierrors.IsNotFound(err) {
-				return true, nil
-			}
-			return false, err
-		})
-		if err != nil {
-			return err
+		if err := w.client.CoreV1().Namespaces().Delete(ctx, name, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
+			return fmt.Errorf("bootstrapworld: reset: namespace %s: %w", name, err)
 		}
+	}
+	err = w.until(ctx, "the namespaces are gone", func() (bool, error) {
+		left, err := w.going(ctx)
+		return len(left) == 0, err
+	})
+	if err != nil {
+		return err
 	}
 	return w.resetRest(ctx)
 }
 
+// going are the namespaces of Argo CD and of what it made.
+func (w *World) going(ctx context.Context) ([]string, error) {
+	namespaces, err := w.client.CoreV1().Namespaces().List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, namespace := range namespaces.Items {
+		if !stays(namespace.Name) {
+			names = append(names, namespace.Name)
+		}
+	}
+	return names, nil
+}
+
+// emptyNamespaces ends Pods and claims first: the controller of namespaces would find them with finalizers, and look
+// again only after eight seconds. Source: kubernetes pkg/controller/namespace/deletion/namespaced_resources_deleter.go.
+func (w *World) emptyNamespaces(ctx context.Context, namespaces []string) error {
+	for _, namespace := range namespaces {
+		if err := w.stopPods(ctx, namespace); err != nil {
+			return fmt.Errorf("namespace %s: %w", namespace, err)
+		}
+	}
+	return w.until(ctx, "Pods and claims are gone", func() (bool, error) {
+		for _, namespace := range namespaces {
+			for _, kind := range []schema.GroupVersionResource{{Version: "v1", Resource: "pods"}, {Version: "v1", Resource: "persistentvolumeclaims"}} {
+				if left, err := w.list(ctx, kind, namespace); err != nil || len(left) > 0 {
+					return false, err
+				}
+			}
+		}
+		return true, nil
+	})
+}
+
 func stays(namespace string) bool {
 	return namespace == corev1.NamespaceDefault || namespace == Bystander || strings.HasPrefix(namespace, "kube-")
+}
+
+// stopPods ends what runs in a namespace at once, and deletes its claims.
+func (w *World) stopPods(ctx context.Context, namespace string) error {
+	now, background := int64(0), metav1.DeletePropagationBackground
+	for _, kind := range []schema.GroupVersionResource{
+		{Group: "apps", Version: "v1", Resource: "deployments"}, {Group: "apps", Version: "v1", Resource: "statefulsets"},
+		{Group: "apps", Version: "v1", Resource: "replicasets"}, {Group: "batch", Version: "v1", Resource: "jobs"}, {Version: "v1", Resource: "pods"},
+		{Version: "v1", Resource: "persistentvolumeclaims"},
+	} {
+		options := metav1.DeleteOptions{GracePeriodSeconds: &now, PropagationPolicy: &background}
+		if err := w.dynamic.Resource(kind).Namespace(namespace).DeleteCollection(ctx, options, metav1.ListOptions{}); err != nil {
+			return fmt.Errorf("%s: %w", kind.Resource, err)
+		}
+	}
+	return nil
 }
 
 // resetArgo removes the sets before what they would make anew.

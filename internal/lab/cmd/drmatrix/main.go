@@ -1,6 +1,6 @@
 // Command drmatrix kills and spoils drctl at every request that it makes, and counts what comes of it.
 //
-//	drmatrix [-op cnpg-recover|pvc-restore] [-program bin/drctl] [-worlds 3] [-quick] [-mode replace]
+//	drmatrix [-op cnpg-recover|pvc-restore|bootstrap] [-program bin/drctl] [-worlds 3] [-quick] [-mode replace]
 //
 // Without -op it does all of them.
 package main
@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/drctl/drctl/internal/lab"
+	"github.com/drctl/drctl/internal/lab/bootstrapworld"
 	"github.com/drctl/drctl/internal/lab/disturb"
 	"github.com/drctl/drctl/internal/lab/flipworld"
 	"github.com/drctl/drctl/internal/lab/restoreworld"
@@ -42,7 +43,7 @@ type operation struct {
 }
 
 func operations() []operation {
-	return []operation{{"cnpg-recover", recoveries}, {"pvc-restore", restores}}
+	return []operation{{"cnpg-recover", recoveries}, {"pvc-restore", restores}, {"bootstrap", bootstraps}}
 }
 
 func run() int {
@@ -62,7 +63,7 @@ func run() int {
 	}
 	chosen := slices.DeleteFunc(operations(), func(o operation) bool { return *op != "" && o.name != *op })
 	if len(chosen) == 0 || len(c.modes) == 0 {
-		fmt.Fprintf(os.Stderr, "no operation is called %q, or no mode %q; there are cnpg-recover and pvc-restore\n", *op, *mode)
+		fmt.Fprintf(os.Stderr, "no operation is called %q, or no mode %q; there are cnpg-recover, pvc-restore and bootstrap\n", *op, *mode)
 		return 2
 	}
 	code := 0
@@ -154,4 +155,16 @@ func restores(ctx context.Context, c choices, stacks []*lab.Stack) ([][]*disturb
 		}
 	}
 	return groups, nil
+}
+
+func bootstraps(ctx context.Context, c choices, stacks []*lab.Stack) ([][]*disturb.Matrix, error) {
+	var group []*disturb.Matrix
+	for _, stack := range stacks {
+		world, err := bootstrapworld.Up(ctx, stack, bootstrapworld.Options{Interval: 500 * time.Millisecond, Program: c.program})
+		if err != nil {
+			return nil, err
+		}
+		group = append(group, bootstrapworld.NewMatrix(world, stack.Logf))
+	}
+	return [][]*disturb.Matrix{group}, nil
 }
