@@ -41,6 +41,10 @@ func TestNothingRestored(t *testing.T) {
 // by the clock behind it, so the mover takes the checkpoint, and a part of the files comes back.
 func TestCheckpointRestored(t *testing.T) {
 	a := prepare(t, restoreworld.Replace)
+	before, err := time.Parse(time.RFC3339Nano, a.Backup.StartTime)
+	require.NoError(t, err)
+	// Of that second there must be no other snapshot, which would be the newer one.
+	time.Sleep(time.Until(before.Truncate(time.Second).Add(time.Second)))
 	checkpoint := halfSnapshot(t)
 	moment, err := time.Parse(time.RFC3339Nano, checkpoint.StartTime)
 	require.NoError(t, err)

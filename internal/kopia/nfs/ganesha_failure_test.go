@@ -3,8 +3,10 @@ package nfs
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -40,6 +42,32 @@ func TestServerKilledDuringAListing(t *testing.T) {
 	requireProblem(t, err, recovery.ErrUnreachable, "connection refused")
 }
 
+// stop stops a process, and returns when each of its threads has: a signal is only on its way at first.
+func stop(ctx context.Context, pid int) error {
+	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+		return err
+	}
+	for ctx.Err() == nil {
+		threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+		if err != nil {
+			return err
+		}
+		stopped := 0
+		for _, path := range threads {
+			// pid (comm) state …; comm may hold anything, so what counts comes after its last ")".
+			content, _ := os.ReadFile(path)
+			if fields := strings.Fields(string(content[strings.LastIndexByte(string(content), ')')+1:])); len(fields) > 0 && fields[0] == "T" {
+				stopped++
+			}
+		}
+		if stopped > 0 && stopped == len(threads) {
+			return nil
+		}
+		time.Sleep(time.Millisecond)
+	}
+	return ctx.Err()
+}
+
 // TestServerHangsDuringAListing: stopped, not ended, the server keeps its connections and answers
 // nothing, as one does whose disk is gone.
 func TestServerHangsDuringAListing(t *testing.T) {
@@ -48,7 +76,7 @@ func TestServerHangsDuringAListing(t *testing.T) {
 	s := openStorage(t, o)
 	s.tree.timeout = 500 * time.Millisecond
 	err := s.ListBlobs(t.Context(), "", func(blob.Metadata) error {
-		return syscall.Kill(server.Process.PID(), syscall.SIGSTOP)
+		return stop(t.Context(), server.Process.PID())
 	})
 	requireProblem(t, err, recovery.ErrUnreachable, "no answer", "within 500ms")
 
