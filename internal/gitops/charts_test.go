@@ -142,7 +142,7 @@ func TestValuesThatAreElsewhere(t *testing.T) {
 		`{valueFiles: ["$none/values.yaml"]}`:                   "no source of it has ref none",
 		`{values: "- a"}`:                                       "they are not YAML of an object",
 		`{fileParameters: [{name: a, path: b}]}`:                "drctl does not read them",
-		`{parameters: [{name: "a[x]", value: b}]}`:                "it can't be parsed",
+		`{parameters: [{name: "a[x]", value: b}]}`:              "it can't be parsed",
 		`{valueFiles: ["$other/values.yaml"]}`:                  "it stands in another repository",
 	} {
 		platform := platformOf(t, oneApp+"-- apps/chart.yaml --\napiVersion: argoproj.io/v1alpha1\nkind: Application\nmetadata: {name: c}\nspec: {sources: [{repoURL: \"https://charts.example.invalid\", chart: x, targetRevision: 1.0.0, helm: "+
