@@ -21,7 +21,6 @@ const (
 	ownerLabel          = "app.kubernetes.io/managed-by"
 	ownerName           = "meta.helm.sh/release-name"
 	ownerNamespace      = "meta.helm.sh/release-namespace"
-	hookAnnotation      = "helm.sh/hook"
 	resourcePolicy      = "helm.sh/resource-policy"
 	deploymentHashLabel = "pod-template-hash"
 	revisionHashLabel   = "controller-revision-hash"

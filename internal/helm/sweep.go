@@ -2,7 +2,6 @@ package helm
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -24,7 +23,7 @@ func (c *Client) settleDown(ctx context.Context, target Target, revisions []*rel
 	if err != nil {
 		return err
 	}
-	objects, err := leftovers(revisions[1:], c.names(wanted, target.Namespace))
+	objects, err := leftovers(revisions[1:], names(wanted, target.Namespace))
 	if err != nil {
 		return err
 	}
@@ -35,12 +34,12 @@ func (c *Client) settleDown(ctx context.Context, target Target, revisions []*rel
 }
 
 // names are the objects by what they are called, in the namespace that they will be in.
-func (c *Client) names(objects []*unstructured.Unstructured, namespace string) map[string]bool {
-	names := map[string]bool{}
+func names(objects []*unstructured.Unstructured, namespace string) map[string]bool {
+	all := map[string]bool{}
 	for _, object := range objects {
-		names[identity(object, namespace)] = true
+		all[identity(object, namespace)] = true
 	}
-	return names
+	return all
 }
 
 // identity tells objects apart over API versions. One that names no namespace is in the release's, or in none.
@@ -137,7 +136,7 @@ func removeOne(ctx context.Context, resource dynamic.ResourceInterface, live *un
 		case time.Now().After(deadline):
 			return &recovery.Problem{
 				What: what, Why: fmt.Sprintf("it is still there; its finalizers are %v", now.GetFinalizers()),
-				Next: "see what its finalizers wait for, then run the command again", Err: errors.Join(recovery.ErrConflict),
+				Next: "see what its finalizers wait for, then run the command again", Err: recovery.ErrConflict,
 			}
 		}
 		select {
