@@ -3,7 +3,6 @@ package gitops
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"net/url"
 	"slices"
@@ -255,7 +254,7 @@ func (r *reader) followEntry(ctx context.Context, e *entry) error {
 func (r *reader) take(ctx context.Context, object *unstructured.Unstructured, file, set string, wave int) error {
 	spec, err := applicationOf(object)
 	if err != nil {
-		r.model.gaps.Add("", errors.Join(err))
+		r.model.gaps.Add("", err)
 		return nil
 	}
 	if r.seen[object.GetName()] {

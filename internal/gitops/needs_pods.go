@@ -24,11 +24,14 @@ func podSpecOf(object *unstructured.Unstructured) (*corev1.PodSpec, error) {
 		return nil, nil
 	}
 	content, found, err := unstructured.NestedMap(object.Object, path...)
-	if !found || err != nil {
+	if err == nil && !found {
 		return nil, nil
 	}
 	var spec corev1.PodSpec
-	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(content, &spec); err != nil {
+	if err == nil {
+		err = runtime.DefaultUnstructuredConverter.FromUnstructured(content, &spec)
+	}
+	if err != nil {
 		return nil, &recovery.Problem{
 			What: "read the Pod template of " + title(object), Why: err.Error(), Next: "correct the manifest; which Secrets it needs is not known", Err: recovery.ErrDamaged,
 		}

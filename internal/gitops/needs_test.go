@@ -84,6 +84,15 @@ func TestWhoMakesASecret(t *testing.T) {
 	}
 }
 
+// TestSecretsOfWhatCanNotBeRead: a Pod template that can't be decoded may need any Secret, which is told.
+func TestSecretsOfWhatCanNotBeRead(t *testing.T) {
+	needs, gaps, err := platformOf(t, oneApp+"-- app/pod.yaml --\napiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec: {containers: none}\n").Secrets(t.Context())
+	require.NoError(t, err)
+	require.Empty(t, needs)
+	require.Len(t, gaps, 1)
+	require.Contains(t, gaps[0].Error(), "read the Pod template of Pod")
+}
+
 func TestStorageClasses(t *testing.T) {
 	classes, err := installed(t).StorageClasses(t.Context())
 	require.NoError(t, err)

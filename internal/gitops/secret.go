@@ -140,8 +140,7 @@ func isEncrypted(value []byte) bool {
 // Argo CD vault plugin (<path:…>).
 func isPlaceholder(value string) bool {
 	value = strings.TrimSpace(value)
-	upper := strings.NewReplacer("_", "-", " ", "-").Replace(strings.ToUpper(value))
-	return strings.Contains(upper, "CHANGE-ME") || strings.Contains(upper, "CHANGEME") ||
+	return hasPlaceholder(value) ||
 		strings.HasPrefix(value, "<path:") && strings.HasSuffix(value, ">") ||
 		strings.HasPrefix(value, "${") && strings.HasSuffix(value, "}")
 }

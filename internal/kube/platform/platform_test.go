@@ -22,16 +22,14 @@ const patient = time.Minute
 type cluster struct {
 	*testing.T
 	*API
-	kube  *kube.Client
-	lab   *lab.Kubernetes
-	stack *lab.Stack
+	kube *kube.Client
+	lab  *lab.Kubernetes
 }
 
 // TestOnARealCluster has one control plane for all subjects, each in a namespace of its own. What is asked of an
 // empty cluster comes first.
 func TestOnARealCluster(t *testing.T) {
-	stack := lab.ForTest(t)
-	k, err := stack.ControlPlane(t.Context(), lab.ControlPlaneOptions{ControllerManager: true, Scheduler: true, Users: []string{lab.NobodyUser}})
+	k, err := lab.ForTest(t).ControlPlane(t.Context(), lab.ControlPlaneOptions{ControllerManager: true, Scheduler: true, Users: []string{lab.NobodyUser}})
 	require.NoError(t, err)
 	client, err := kube.New(kube.Options{REST: k.RESTConfig()})
 	require.NoError(t, err)
@@ -40,11 +38,11 @@ func TestOnARealCluster(t *testing.T) {
 		run  func(c *cluster)
 	}{
 		{"empty", readsAnEmptyCluster}, {"definitions", findsDefinitions}, {"nodes", readsNodes}, {"network", findsTheNetwork}, {"classes", readsClasses},
-		{"secrets", appliesSecrets}, {"secrets-owned", keepsWhatOthersApplied}, {"root", appliesTheRoot}, {"claims", readsClaims}, {"beginnings", readsBeginnings},
+		{"secrets", appliesSecrets}, {"secrets-owned", keepsWhatOthersApplied}, {"root", appliesTheRoot}, {"claims", readsClaims},
 		{"pods", findsTroublesOfPods}, {"pending", findsPendingClaims}, {"jobs", findsFailedJobs}, {"creation", findsForbiddenCreations}, {"many", looksAtManyNamespaces},
 	} {
 		t.Run(subject.name, func(t *testing.T) {
-			c := &cluster{T: t, API: New(client), kube: client, lab: k, stack: stack}
+			c := &cluster{T: t, API: New(client), kube: client, lab: k}
 			c.create(core("namespaces"), `{apiVersion: v1, kind: Namespace, metadata: {name: `+subject.name+`}}`)
 			subject.run(c)
 		})
@@ -117,9 +115,6 @@ func readsAnEmptyCluster(c *cluster) {
 	require.NoError(c, err)
 	require.Empty(c, names)
 	require.Empty(c, standard)
-	beginnings, err := c.Beginnings(c.Context())
-	require.NoError(c, err)
-	require.Empty(c, beginnings, "the definition is not there")
 	troubles, err := c.Troubles(c.Context(), nil)
 	require.NoError(c, err)
 	require.Equal(c, []recovery.Trouble{}, troubles)
@@ -186,30 +181,6 @@ func (c *cluster) claim(namespace, name, metadata, spec string) {
 	c.create(core("persistentvolumeclaims"), strings.NewReplacer("%NS%", namespace, "%NAME%", name, "%META%", metadata, "%SPEC%", spec).Replace(
 		`{apiVersion: v1, kind: PersistentVolumeClaim, metadata: {namespace: %NS%, name: %NAME%, %META%},
 		spec: {%SPEC% storageClassName: none, accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}}`))
-}
-
-func readsBeginnings(c *cluster) {
-	_, err := c.stack.CNPG(c.Context(), c.lab)
-	require.NoError(c, err)
-	clusters := gvr{Group: "postgresql.cnpg.io", Version: "v1", Resource: "clusters"}
-	const external = "externalClusters: [{name: s, connectionParameters: {host: h}}],"
-	for name, bootstrap := range map[string]string{
-		"none": "", "initdb": "bootstrap: {initdb: {database: app}},", "recovery": external + "bootstrap: {recovery: {source: s}},",
-		"imported": external + "bootstrap: {initdb: {import: {type: microservice, databases: [a], source: {externalCluster: s}}}},",
-	} {
-		c.create(clusters, `{apiVersion: postgresql.cnpg.io/v1, kind: Cluster, metadata: {namespace: beginnings, name: `+name+`}, spec: {instances: 1, `+bootstrap+` storage: {size: 1Gi}}}`)
-	}
-	c.status(clusters, "beginnings", "initdb", `{systemID: "7412345"}`)
-	beginnings, err := c.Beginnings(c.Context())
-	require.NoError(c, err)
-	initdb := map[string]bool{}
-	for _, beginning := range beginnings {
-		initdb[beginning.Name] = beginning.Initdb
-		require.Equal(c, beginning.Name == "initdb", beginning.SystemID == "7412345")
-		require.NotEmpty(c, beginning.UID)
-		require.False(c, beginning.CreatedAt.IsZero())
-	}
-	require.Equal(c, map[string]bool{"none": true, "initdb": true, "recovery": false, "imported": false}, initdb)
 }
 
 func writeAs(manager string) kube.WriteOptions { return kube.WriteOptions{FieldManager: manager} }
