@@ -151,8 +151,10 @@ func (c bootstrapCluster) Databases(ctx context.Context) ([]bootstrap.LiveDataba
 			continue // it came in between, and is seen with the next look
 		}
 		system, _, _ := unstructured.NestedString(object.Object, "status", "systemID")
+		// An import fills what initdb made from another database, which runs.
+		_, imports, _ := unstructured.NestedMap(object.Object, "spec", "bootstrap", "initdb", "import")
 		live = append(live, bootstrap.LiveDatabase{
-			Database: database, SystemID: system, Initdb: cloudnativepg.Bootstrap(object) == "initdb", CreatedAt: object.GetCreationTimestamp().UTC(),
+			Database: database, SystemID: system, Initdb: cloudnativepg.Bootstrap(object) == "initdb" && !imports, CreatedAt: object.GetCreationTimestamp().UTC(),
 		})
 	}
 	for _, gap := range append(gaps, more...) {

@@ -18,10 +18,14 @@ func (b *Bootstrap) blockers(ctx context.Context, w *Waves, unread *recovery.Gap
 		if app.Wave > w.Wave || app.Absent || app.AtRest() || w.makes(app) {
 			continue
 		}
-		found = append(found, refused(app)...)
+		var troubles []recovery.Trouble
 		if len(app.Namespaces) > 0 {
-			troubles, err := b.Cluster.Troubles(ctx, app.Namespaces)
+			var err error
+			troubles, err = b.Cluster.Troubles(ctx, app.Namespaces)
 			unread.Add("look what holds Application "+app.Name+" back", err)
+		}
+		found = append(found, refused(app, len(troubles) > 0)...)
+		if len(troubles) > 0 {
 			for _, trouble := range troubles {
 				found = append(found, Blocker{app.Name, trouble.Object + ": " + trouble.Message, fixOf(trouble)})
 			}
@@ -33,10 +37,14 @@ func (b *Bootstrap) blockers(ctx context.Context, w *Waves, unread *recovery.Gap
 	return compact(found)
 }
 
-// refused are the objects that Argo CD could not sync, and what it says where it names none.
-func refused(app *WaveApplication) []Blocker {
+// refused are the objects that Argo CD could not sync, and what it says where it names none. That something is under
+// way is not said where the cluster itself has said what it waits for.
+func refused(app *WaveApplication, explained bool) []Blocker {
 	var found []Blocker
 	for _, object := range app.Failed {
+		if explained && strings.HasPrefix(object.Message, "Progressing") {
+			continue
+		}
 		name := object.Kind + " " + strings.TrimPrefix(object.Namespace+"/"+object.Name, "/")
 		if object.Hook {
 			name = "hook " + name

@@ -146,6 +146,7 @@ func (b *Bootstrap) chooseChart(ctx context.Context, o Options, p *Params) error
 			}
 		}
 		if p.Pin == nil || len(p.Pin.ValuesFiles) == 0 {
+			pin.ValuesInline = "" // a plan holds no values; the tree has them
 			p.Pin = &pin
 		}
 	}

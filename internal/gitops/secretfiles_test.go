@@ -40,7 +40,7 @@ func TestSecretFiles(t *testing.T) {
 }
 
 func TestBadSecretFiles(t *testing.T) {
-	const head = "apiVersion: v1\nkind: Secret\nmetadata: {name: s, namespace: n}\n"
+	const head = "apiVersion: v1\nkind: Secret\nmetadata: {name: s, namespace: apps}\n"
 	for name, c := range map[string]struct {
 		files map[string]string
 		why   string

@@ -98,6 +98,9 @@ func (w *World) missing(ctx context.Context, manifest string) ([]string, error) 
 		if len(object.Object) == 0 {
 			continue
 		}
+		if object.GetNamespace() == "" {
+			object.SetNamespace(lab.ArgoNamespace) // as Helm does with what names none; it says nothing for what has none
+		}
 		name := object.GetKind() + " " + object.GetNamespace() + "/" + object.GetName()
 		live, err := w.applier.Get(ctx, object)
 		switch {
