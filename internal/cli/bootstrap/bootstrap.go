@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -89,7 +90,11 @@ func (o *options) complete() error {
 	if o.factory.Settings.Offline {
 		return &recovery.Problem{What: "bootstrap a cluster", Why: "--offline asks no cluster", Next: "leave --offline out", Err: recovery.ErrUsage}
 	}
-	for _, path := range append([]*string{&o.SecretsDir}, pointers(o.ValuesFiles)...) {
+	paths := append([]*string{&o.SecretsDir}, pointers(o.ValuesFiles)...)
+	if _, err := os.Stat(o.Chart.Location); err == nil && o.Chart.Repository == "" {
+		paths = append(paths, &o.Chart.Location)
+	}
+	for _, path := range paths {
 		if *path == "" {
 			continue
 		}

@@ -59,7 +59,10 @@ func runDemo(ctx context.Context, stdout io.Writer, logf func(string, ...any)) (
 	if err := d.restore(ctx); err != nil {
 		return err
 	}
-	return d.recovery(ctx)
+	if err := d.recovery(ctx); err != nil {
+		return err
+	}
+	return d.bootstrap(ctx)
 }
 
 // buildDrctl builds the program that the demo is about.
