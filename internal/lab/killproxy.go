@@ -47,7 +47,7 @@ type ProxyRequest struct {
 	Target       ProxyTarget
 	Method       string
 	// Path is the path and the telling part of the query, with names that differ from run to run
-	// (plan IDs, UIDs, times, WAL segments) replaced: two clean runs give the same.
+	// (plan IDs, UIDs, times, WAL segments, a release's revisions) replaced: two clean runs give the same.
 	Path string
 	// Mutating is true when an answer of success means that something changed.
 	Mutating bool

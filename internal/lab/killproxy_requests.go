@@ -89,6 +89,7 @@ func normalisations() []normalisation {
 		{regexp.MustCompile(`\b[a-z]+(-[a-z]+)*-\d{8}-\d{6}-[a-z0-9]+`), "PLAN"},
 		{regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`), "UID"},
 		{regexp.MustCompile(`\d{8}T\d{6}`), "TIME"},
+		{regexp.MustCompile(`\b(sh\.helm\.release\.v1\.[a-z0-9-]+)\.v\d+\b`), "$1.REVISION"},
 		{regexp.MustCompile(`\b[0-9A-F]{16}/[0-9A-F]{24}\b`), "WAL"},
 		{regexp.MustCompile(`\b[0-9A-F]{24}\b`), "WAL"},
 		{regexp.MustCompile(`\b[0-9a-f]{40}\b`), "HASH"},

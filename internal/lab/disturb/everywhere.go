@@ -64,7 +64,8 @@ func (m *Matrix) Stutter(ctx context.Context) (Tally, error) {
 // pointOf names a request that is the same in every run.
 func pointOf(r lab.ProxyRequest) string { return string(r.Target) + " " + r.Method + " " + r.Path }
 
-func isCopy(r lab.ProxyRequest) bool { return strings.Contains(r.Path, "/configmaps") }
+// isCopy holds for the copy of a plan, and not for ConfigMaps that the operation itself is about.
+func isCopy(r lab.ProxyRequest) bool { return strings.Contains(r.Path, "/configmaps/PLAN") }
 
 // stutter kills at the first request that has not killed on both sides yet.
 func (m *Matrix) stutter(deaths map[string]int) lab.Kill {
