@@ -12,6 +12,7 @@ import (
 	helmkube "helm.sh/helm/v4/pkg/kube"
 	releasecommon "helm.sh/helm/v4/pkg/release/common"
 	releasev1 "helm.sh/helm/v4/pkg/release/v1"
+	"helm.sh/helm/v4/pkg/storage"
 
 	"github.com/drctl/drctl/internal/recovery"
 )
@@ -45,6 +46,8 @@ func (c *Client) Deploy(ctx context.Context, target Target, planID string) error
 		return err
 	}
 	labels := map[string]string{recovery.PlanMark: planID}
+	records := session.Releases
+	session.Releases = storage.Init(hideDefinitions(records.Driver))
 	// A first installation that failed is gone on with by an upgrade, as the helm program's upgrade --install does: objects
 	// that this chart no longer has are removed then.
 	if newest == nil || newest.Info.Status == releasecommon.StatusUninstalled {
@@ -56,7 +59,7 @@ func (c *Client) Deploy(ctx context.Context, target Target, planID string) error
 		return c.explainDeploy(ctx, session, target, what, err)
 	}
 	c.forget(session)
-	revisions, err := history(ctx, session.Releases, target.Namespace, target.Name)
+	revisions, err := history(ctx, records, target.Namespace, target.Name)
 	if err != nil {
 		return err
 	}

@@ -100,6 +100,19 @@ func rollsBackInPieces(w *world) {
 	require.True(w, apierrors.IsNotFound(err), "%v", err)
 }
 
+// losesNoDefinition upgrades to values without definitions and rolls back: neither deletes them, nor do records lose them.
+func losesNoDefinition(w *world) {
+	first := w.target(lab.ArgoChartFirst, "")
+	w.deploy(first, "plan-1")
+	w.deploy(w.target(lab.ArgoChartFirst, "crds: {install: false}"), "plan-2")
+	require.Positive(w, w.size("applicationsets.argoproj.io"))
+	w.deploy(first, "plan-3")
+	require.NoError(w, w.helm.Rollback(w.Context(), namespace, releaseName, 2))
+	require.Positive(w, w.size("applicationsets.argoproj.io"))
+	require.NoError(w, w.helm.Rollback(w.Context(), namespace, releaseName, 1))
+	require.Empty(w, w.difference(first), "the first revision's record has its definitions")
+}
+
 // costsLittle counts the requests of looking at what needs nothing.
 func costsLittle(w *world) {
 	first := w.target(lab.ArgoChartFirst, "")

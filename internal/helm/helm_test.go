@@ -52,7 +52,7 @@ func TestOnARealCluster(t *testing.T) {
 		run  func(w *world)
 	}{
 		{"life", livesItsLife}, {"rollback", rollsBack}, {"cut", goesOn}, {"hooks", failsInHooks}, {"foreign", asksForOwnership},
-		{"secrets", takesConflicts}, {"gone", keepsDefinitions}, {"lost", losesRequests}, {"pieces", rollsBackInPieces}, {"cost", costsLittle}, {"made-up", makesUp},
+		{"secrets", takesConflicts}, {"gone", keepsDefinitions}, {"lost", losesRequests}, {"pieces", rollsBackInPieces}, {"definitions", losesNoDefinition}, {"cost", costsLittle}, {"made-up", makesUp},
 	} {
 		t.Run(subject.name, func(t *testing.T) {
 			client, err := helm.New(helm.Options{REST: k.RESTConfig()})

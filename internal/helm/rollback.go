@@ -35,6 +35,8 @@ func (c *Client) Rollback(ctx context.Context, namespace, name string, revision 
 	if err := forgetRollbacks(ctx, session.Releases, revisions, what); err != nil {
 		return err
 	}
+	records := session.Releases
+	session.Releases = storage.Init(hideDefinitions(records.Driver))
 	run := action.NewRollback(session)
 	run.Version, run.ServerSideApply, run.ForceConflicts = revision, "true", true
 	run.WaitStrategy, run.Timeout, run.WaitOptions = helmkube.HookOnlyStrategy, hookTimeout, waitWithin(ctx)
@@ -43,7 +45,7 @@ func (c *Client) Rollback(ctx context.Context, namespace, name string, revision 
 		return explain(ctx, what, err)
 	}
 	c.forget(session)
-	if revisions, err = history(ctx, session.Releases, namespace, name); err != nil {
+	if revisions, err = history(ctx, records, namespace, name); err != nil {
 		return err
 	}
 	return c.settleDown(ctx, Target{Namespace: namespace, Name: name}, revisions)

@@ -5,11 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"helm.sh/helm/v4/pkg/action"
 	helmkube "helm.sh/helm/v4/pkg/kube"
-	"helm.sh/helm/v4/pkg/release"
 	releasecommon "helm.sh/helm/v4/pkg/release/common"
 	releasev1 "helm.sh/helm/v4/pkg/release/v1"
 	"helm.sh/helm/v4/pkg/storage"
@@ -28,17 +26,17 @@ func (c *Client) Uninstall(ctx context.Context, namespace, name string) error {
 	if err != nil || newest == nil {
 		return err
 	}
-	driver := session.Releases.Driver
+	releases := session.Releases
 	if newest.Info.Status != releasecommon.StatusUninstalled {
-		session.Releases = storage.Init(withoutDefinitions{driver})
+		session.Releases = storage.Init(hideDefinitions(releases.Driver))
 		run := action.NewUninstall(session)
+		// Helm need not wait: what is still there is waited for below.
 		run.KeepHistory, run.DeletionPropagation = true, "foreground"
-		run.WaitStrategy, run.Timeout, run.WaitOptions = helmkube.StatusWatcherStrategy, hookTimeout, waitWithin(ctx)
+		run.WaitStrategy, run.Timeout, run.WaitOptions = helmkube.HookOnlyStrategy, hookTimeout, waitWithin(ctx)
 		if _, err := run.Run(name); err != nil {
 			return explain(ctx, what, err)
 		}
 	}
-	releases := storage.Init(driver)
 	revisions, err := history(ctx, releases, namespace, name)
 	if err != nil {
 		return err
@@ -61,43 +59,4 @@ func purge(ctx context.Context, releases *storage.Storage, revisions []*releasev
 		}
 	}
 	return nil
-}
-
-// withoutDefinitions shows Helm releases whose manifests have no definitions, so that it deletes none. An uninstallation that
-// is cut off leaves such a record; the definitions themselves carry the release's mark, so that a later installation
-// finds them to be its own.
-type withoutDefinitions struct{ driver.Driver }
-
-// Query answers for the history.
-func (w withoutDefinitions) Query(labels map[string]string) ([]release.Releaser, error) {
-	found, err := w.Driver.Query(labels)
-	if err != nil {
-		return nil, err
-	}
-	for _, each := range found {
-		revision, err := typed(each)
-		if err != nil {
-			return nil, err
-		}
-		if revision.Manifest, err = dropDefinitions(revision.Manifest); err != nil {
-			return nil, err
-		}
-	}
-	return found, nil
-}
-
-// dropDefinitions takes the definitions out of a manifest, and leaves everything else as it stands.
-func dropDefinitions(manifest string) (string, error) {
-	var kept strings.Builder
-	for _, document := range documents(manifest) {
-		objects, err := parseHeads(document)
-		if err != nil {
-			return "", err
-		}
-		if len(objects) == 0 || objects[0].GetKind() == definitionKind {
-			continue
-		}
-		kept.WriteString("---\n" + strings.TrimRight(document, "\n") + "\n")
-	}
-	return kept.String(), nil
 }
