@@ -2,6 +2,7 @@ package lab
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -20,6 +21,9 @@ type RecoveryOptions struct {
 	Scheduler bool
 	// Rows are written before the first backup, 100 when 0.
 	Rows int
+	// Cluster is the stack that the cluster runs on, for a cluster that will be lost while its backups stay; the
+	// lab's own when nil.
+	Cluster *Stack
 }
 
 // What the recovery lab's database is called: the platform's immich, before its first recovery.
@@ -49,13 +53,15 @@ type RecoveryLab struct {
 	// BackupID is the base backup that was taken when the lab came up.
 	BackupID string
 
-	client kubernetes.Interface
+	// cluster is the stack that the cluster runs on.
+	cluster *Stack
+	client  kubernetes.Interface
 }
 
 // UpRecovery starts the recovery lab: RecoveryCluster is healthy, holds rows in RecoveryTable, archives to
 // RecoveryServer, and has one base backup there with all those rows in it. It needs root.
 func UpRecovery(ctx context.Context, s *Stack, o RecoveryOptions) (*RecoveryLab, error) {
-	l := &RecoveryLab{Stack: s}
+	l := &RecoveryLab{Stack: s, cluster: cmp.Or(o.Cluster, s)}
 	for _, check := range []func() error{needsNode, func() error { _, err := findPostgres(); return err }} {
 		if err := check(); err != nil {
 			return nil, err
@@ -127,7 +133,7 @@ func (l *RecoveryLab) DatabaseFolder() string {
 }
 
 func (l *RecoveryLab) startCluster(ctx context.Context, o RecoveryOptions) error {
-	k, err := l.Stack.ControlPlane(ctx, ControlPlaneOptions{Users: o.Users, ControllerManager: true, Scheduler: o.Scheduler})
+	k, err := l.cluster.ControlPlane(ctx, ControlPlaneOptions{Users: o.Users, ControllerManager: true, Scheduler: o.Scheduler})
 	if err != nil {
 		return err
 	}
@@ -139,19 +145,19 @@ func (l *RecoveryLab) startCluster(ctx context.Context, o RecoveryOptions) error
 	if err := k.ApplyCRDs(ctx); err != nil {
 		return err
 	}
-	l.CNPG, err = l.Stack.CNPGWith(ctx, k, CNPGOptions{Reconcile: true})
+	l.CNPG, err = l.cluster.CNPGWith(ctx, k, CNPGOptions{Reconcile: true})
 	return err
 }
 
 func (l *RecoveryLab) startNode(ctx context.Context, o RecoveryOptions) (err error) {
-	manager, err := Build(ctx, CNPGManager, l.Stack.logf)
+	manager, err := Build(ctx, CNPGManager, l.cluster.logf)
 	if err != nil {
 		return err
 	}
-	if l.Provisioner, err = l.Stack.Provisioner(ctx, l.Kubernetes); err != nil {
+	if l.Provisioner, err = l.cluster.Provisioner(ctx, l.Kubernetes); err != nil {
 		return err
 	}
-	l.Node, err = l.Stack.Node(ctx, l.Kubernetes, l.Provisioner, NodeOptions{Manager: manager, Scheduled: o.Scheduler})
+	l.Node, err = l.cluster.Node(ctx, l.Kubernetes, l.Provisioner, NodeOptions{Manager: manager, Scheduled: o.Scheduler})
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/drctl/drctl/internal/lab"
 )
 
 // The bystander is somebody else's namespace in the cluster, with data.
@@ -47,6 +50,18 @@ func (w *World) furnish(ctx context.Context) error {
 		operator, err := w.client.AppsV1().Deployments("kube-system").Get(ctx, "cilium-operator", metav1.GetOptions{})
 		return err == nil && agent.Status.NumberReady == 1 && operator.Status.AvailableReplicas == 1, err
 	})
+}
+
+// Furnish makes the same in the empty cluster of another world, on which a node runs.
+func Furnish(ctx context.Context, k *lab.Kubernetes) (err error) {
+	w := &World{Kubernetes: k}
+	if w.client, err = kubernetes.NewForConfig(k.RESTConfig()); err != nil {
+		return fmt.Errorf("bootstrapworld: client: %w", err)
+	}
+	if w.applier, err = k.Applier(); err != nil {
+		return err
+	}
+	return w.furnish(ctx)
 }
 
 func made(version, kind, namespace, name string, fields map[string]any) *unstructured.Unstructured {

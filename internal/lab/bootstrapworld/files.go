@@ -15,6 +15,12 @@ import (
 //go:embed files
 var files embed.FS
 
+// Write writes "tree", "secrets" or "chart" below dir for another world. Words are pairs: a word in capitals, and what it
+// stands for there.
+func Write(folder, dir string, words ...string) error {
+	return write(folder, dir, strings.NewReplacer(words...))
+}
+
 // write writes one of the embedded folders below dir, with the words filled in.
 func write(folder, dir string, words *strings.Replacer) error {
 	root := "files/" + folder
