@@ -81,3 +81,6 @@ func (a *Attempt) Untouched(ctx context.Context) error {
 	after.Left = slices.DeleteFunc(after.Left, func(object string) bool { return strings.HasPrefix(object, "Lease ") })
 	return a.Before.Untouched(after)
 }
+
+// Plans are the IDs of the unfinished plans: what was taken back is begun anew.
+func (a *Attempt) Plans() ([]string, error) { return disturb.UnfinishedPlans(a.Home) }

@@ -118,3 +118,6 @@ func (m *Matrix) judge(ctx context.Context, o *Operator, before *State, compare 
 }
 
 func recovered(before, after *State) error { return before.Recovered(after) }
+
+// Plans are the IDs of the unfinished plans: what was taken back is begun anew.
+func (a *attempt) Plans() ([]string, error) { return disturb.UnfinishedPlans(a.Home) }

@@ -196,3 +196,6 @@ func snapshots() schema.GroupVersionResource {
 func applications() schema.GroupVersionResource {
 	return schema.GroupVersionResource{Group: "argoproj.io", Version: "v1alpha1", Resource: "applications"}
 }
+
+// Plans are the IDs of the unfinished plans: what was taken back is begun anew.
+func (a *Attempt) Plans() ([]string, error) { return disturb.UnfinishedPlans(a.Home) }
