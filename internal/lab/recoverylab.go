@@ -55,7 +55,9 @@ type RecoveryLab struct {
 
 	// cluster is the stack that the cluster runs on.
 	cluster *Stack
-	client  kubernetes.Interface
+	// mover is the folder of VolSync's movers, empty where none run.
+	mover  string
+	client kubernetes.Interface
 }
 
 // UpRecovery starts the recovery lab: RecoveryCluster is healthy, holds rows in RecoveryTable, archives to
@@ -157,7 +159,7 @@ func (l *RecoveryLab) startNode(ctx context.Context, o RecoveryOptions) (err err
 	if l.Provisioner, err = l.cluster.Provisioner(ctx, l.Kubernetes); err != nil {
 		return err
 	}
-	l.Node, err = l.cluster.Node(ctx, l.Kubernetes, l.Provisioner, NodeOptions{Manager: manager, Scheduled: o.Scheduler})
+	l.Node, err = l.cluster.Node(ctx, l.Kubernetes, l.Provisioner, NodeOptions{Manager: manager, Mover: l.mover, Scheduled: o.Scheduler})
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"os/exec"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -31,7 +32,9 @@ func TestClusterLost(t *testing.T) {
 	book.step(t, bootstrap+" --check", "", 0)
 	came := book.step(t, bootstrap, "lab", 3)
 	require.Contains(t, came, "drctl cnpg recover immich-database -n cloudnative-pg --gitops")
+	require.Contains(t, came, "1 restored from a backup")
 	w.requireEmpty(t)
+	w.requireRestored(t)
 	book.step(t, "drctl cnpg recover immich --gitops ~/src/platform --push", lab.RecoveryCluster, 0)
 	recovered, err := w.RowHash(t.Context(), lab.RecoveryDatabase, lab.RecoveryTable)
 	require.NoError(t, err)
@@ -49,6 +52,30 @@ func (w *world) requireEmpty(t *testing.T) {
 	tables, err := w.SQL(t.Context(), "select count(*) from pg_class where relname = '"+lab.RecoveryTable+"'")
 	require.NoError(t, err)
 	require.Equal(t, "0", tables)
+}
+
+// requireRestored: the claim of the application holds what its snapshot does.
+func (w *world) requireRestored(t *testing.T) {
+	t.Helper()
+	volumes, err := w.Volumes(t.Context())
+	require.NoError(t, err)
+	for _, volume := range volumes {
+		if volume.Claim != "notes/data" {
+			continue
+		}
+		lines, err := lab.TreeLines(volume.Folder)
+		require.NoError(t, err)
+		files := 0
+		for _, line := range lines {
+			t.Log(line)
+			if strings.Contains(line, " -rw") {
+				files++
+			}
+		}
+		require.Equal(t, snapshotFiles, files, "%s", lines)
+		return
+	}
+	require.Fail(t, "claim notes/data has no volume")
 }
 
 // book is the runbook in the hands of the operator.

@@ -4,7 +4,6 @@
 package clusterlost
 
 import (
-	"bytes"
 	"context"
 	"os"
 	"os/exec"
@@ -14,7 +13,6 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"sigs.k8s.io/yaml"
 
 	"github.com/drctl/drctl/internal/lab"
 	"github.com/drctl/drctl/internal/lab/bootstrapworld"
@@ -33,6 +31,9 @@ type world struct {
 	home, program string
 }
 
+// snapshotFiles are in the snapshot of claim notes/data.
+const snapshotFiles = 13
+
 // newWorld has a cluster whose database holds rows, all of them in S3.
 func newWorld(t *testing.T) *world {
 	t.Helper()
@@ -49,14 +50,14 @@ func newWorld(t *testing.T) *world {
 	require.NoError(t, err)
 	at := time.Now().UTC().Add(-time.Hour)
 	require.NoError(t, lab.SeedSnapshots(t.Context(), w.repository, bootstrapworld.KopiaPassword, []lab.KopiaSnapshot{{
-		Source: recovery.KopiaSource{Username: "data-backup", Hostname: "notes", Path: "/data"}, StartTime: at, EndTime: at.Add(time.Second), SizeBytes: 1 << 20, Files: 13,
+		Source: recovery.KopiaSource{Username: "data-backup", Hostname: "notes", Path: "/data"}, StartTime: at, EndTime: at.Add(time.Second), SizeBytes: 1 << 20, Files: snapshotFiles,
 	}}))
 	w.putUnderGit(t)
 	return w
 }
 
-// putUnderGit makes the platform's tree: the small one of bootstraps, with the database of the recovery lab in wave 4 and
-// VolSync's definitions in wave 1.
+// putUnderGit makes the platform's tree: the small one of bootstraps, with the database of the recovery lab in wave 4
+// and a class of snapshots beside Longhorn.
 func (w *world) putUnderGit(t *testing.T) {
 	t.Helper()
 	charts, err := w.stack.Dir("charts")
@@ -76,11 +77,21 @@ func (w *world) putUnderGit(t *testing.T) {
 	_, err = w.remote.Commit(t.Context(), "The platform", func(dir string) error {
 		require.NoError(t, bootstrapworld.Write("tree", dir, words...))
 		w.addDatabase(t, dir)
-		w.addVolSync(t, dir)
+		longhorn := filepath.Join(dir, "infrastructure", "storage", "longhorn")
+		require.NoError(t, os.WriteFile(filepath.Join(longhorn, "snapshotclass.yaml"), []byte(snapshotClass), 0o600))
+		replace(t, filepath.Join(longhorn, "kustomization.yaml"), "  - deployment.yaml", "  - deployment.yaml\n  - snapshotclass.yaml")
 		return nil
 	})
 	require.NoError(t, err)
 }
+
+const snapshotClass = `apiVersion: snapshot.storage.k8s.io/v1
+kind: VolumeSnapshotClass
+metadata:
+  name: longhorn-snapclass
+driver: driver.longhorn.io
+deletionPolicy: Delete
+`
 
 // addDatabase puts the database's manifests into the tree, and the set that makes an Application of them.
 func (w *world) addDatabase(t *testing.T, dir string) {
@@ -99,23 +110,6 @@ func (w *world) addDatabase(t *testing.T, dir string) {
 	replace(t, filepath.Join(apps, "kustomization.yaml"), "  - my-apps.yaml", "  - databases.yaml\n  - my-apps.yaml")
 }
 
-// addVolSync puts VolSync's definitions beside Longhorn.
-func (w *world) addVolSync(t *testing.T, dir string) {
-	t.Helper()
-	definitions, err := lab.Definitions(t.Context(), "volsync.backube", "snapshot.storage.k8s.io")
-	require.NoError(t, err)
-	require.NotEmpty(t, definitions)
-	longhorn := filepath.Join(dir, "infrastructure", "storage", "longhorn")
-	var all bytes.Buffer
-	for _, definition := range definitions {
-		text, err := yaml.Marshal(definition.Object)
-		require.NoError(t, err)
-		all.WriteString("---\n" + string(text))
-	}
-	require.NoError(t, os.WriteFile(filepath.Join(longhorn, "definitions.yaml"), all.Bytes(), 0o600))
-	replace(t, filepath.Join(longhorn, "kustomization.yaml"), "  - deployment.yaml", "  - definitions.yaml\n  - deployment.yaml")
-}
-
 func replace(t *testing.T, path, before, after string) {
 	t.Helper()
 	content, err := os.ReadFile(path)
@@ -130,7 +124,7 @@ func (w *world) anew(t *testing.T) {
 	require.NoError(t, w.Lose())
 	second := lab.NewStack(filepath.Join(t.TempDir(), "second"), t.Logf)
 	t.Cleanup(func() { require.NoError(t, second.Close()) })
-	require.NoError(t, w.Again(t.Context(), second))
+	require.NoError(t, w.Again(t.Context(), second, w.repository))
 	require.NoError(t, bootstrapworld.Furnish(t.Context(), w.Kubernetes))
 	_, err := second.ArgoCD(t.Context(), w.Kubernetes, w.remote, lab.ArgoOptions{
 		Interval: 500 * time.Millisecond, Dormant: true, ChartDelay: 300 * time.Millisecond,
