@@ -59,7 +59,7 @@ func (b bootstrapBackups) Database(ctx context.Context, database recovery.Databa
 			servers = append(servers, source.ServerName)
 		}
 	}
-	catalog, gaps, err := catalogs{b.app}.Catalog(ctx, database.Namespace, database.Store, servers)
+	catalog, gaps, err := catalogs(b).Catalog(ctx, database.Namespace, database.Store, servers)
 	if err != nil {
 		return bootstrap.DatabaseHolding{}, err
 	}

@@ -81,25 +81,25 @@ func holds(live, wanted map[string][]byte) bool {
 }
 
 // target loads the chart that the plan was made with.
-func (b *Bootstrap) target(ctx context.Context, run *operation.Run) (*Params, Target, error) {
+func (b *Bootstrap) target(ctx context.Context, run *operation.Run) (Target, error) {
 	p, err := ParamsOf(run.Plan)
 	if err != nil {
-		return nil, Target{}, err
+		return Target{}, err
 	}
 	chart, err := b.Releases.Load(ctx, p.Chart)
 	if err != nil {
-		return nil, Target{}, err
+		return Target{}, err
 	}
 	if chart.Digest != p.Digest {
-		return nil, Target{}, changed(run, fmt.Sprintf("chart %s %s is another one than the plan was made with", chart.Name, chart.Version))
+		return Target{}, changed(run, fmt.Sprintf("chart %s %s is another one than the plan was made with", chart.Name, chart.Version))
 	}
 	if chart.Values, err = b.values(ctx, p); err != nil {
-		return nil, Target{}, err
+		return Target{}, err
 	}
 	if digestOf(chart.Values) != p.ValuesDigest {
-		return nil, Target{}, changed(run, "the values of the tree are others than the plan was made with")
+		return Target{}, changed(run, "the values of the tree are others than the plan was made with")
 	}
-	return p, Target{Namespace: p.Namespace, Name: p.Release, Chart: chart, TakeOwnership: p.TakeOwnership}, nil
+	return Target{Namespace: p.Namespace, Name: p.Release, Chart: chart, TakeOwnership: p.TakeOwnership}, nil
 }
 
 func changed(run *operation.Run, why string) error {
@@ -128,7 +128,7 @@ func (s definitionsStep) Observe(ctx context.Context, run *operation.Run) (opera
 }
 
 func (s definitionsStep) Apply(ctx context.Context, run *operation.Run) error {
-	_, target, err := s.target(ctx, run)
+	target, err := s.target(ctx, run)
 	if err != nil {
 		return err
 	}

@@ -29,7 +29,7 @@ func (s chartStep) Observe(ctx context.Context, run *operation.Run) (operation.O
 }
 
 func (s chartStep) Apply(ctx context.Context, run *operation.Run) error {
-	_, target, err := s.target(ctx, run)
+	target, err := s.target(ctx, run)
 	if err != nil {
 		return err
 	}

@@ -55,11 +55,7 @@ type world struct {
 	heldErr error
 }
 
-type fakeRevision struct {
-	recovery.Release
-
-	objects map[string]bool
-}
+type fakeRevision struct{ recovery.Release }
 
 var here = operation.ResumeOptions{ClusterUID: "uid-1", Context: "lab"}
 
@@ -181,7 +177,6 @@ type fakeTree struct {
 	exports   map[string]string
 	databases []recovery.Database
 	gaps      recovery.Gaps
-	world     *world
 }
 
 func (t *fakeTree) Dir() string { return "/platform" }

@@ -25,9 +25,9 @@ type Version struct{ Version, Commit, Date string }
 // says "kubectl dr".
 func NewRoot(f *command.Factory, version Version, name string) *cobra.Command {
 	root := &cobra.Command{
-		Use:   "drctl",
-		Short: "Disaster recovery for GitOps clusters: what can I get back, and from when?",
-		Long: `What can a GitOps cluster get back, and from when? And then: get it back.`,
+		Use:           "drctl",
+		Short:         "Disaster recovery for GitOps clusters: what can I get back, and from when?",
+		Long:          `What can a GitOps cluster get back, and from when? And then: get it back.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },

@@ -3,6 +3,7 @@ package gitops
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"net/url"
 	"slices"
@@ -205,11 +206,11 @@ func (r *reader) follow(ctx context.Context, name string, spec *applicationSpec)
 }
 
 func (r *reader) followFolder(ctx context.Context, name string, source *applicationSource, namespace string) error {
-	found, err := r.contents(source, namespace)
-	if err != nil {
+	found, missing := r.contents(source, namespace)
+	if missing != nil {
 		r.model.gaps.Add("", &recovery.Problem{
 			What: fmt.Sprintf("follow Application %s to folder %s", name, source.Path), Why: "the tree has no such folder",
-			Next: "correct its path, or give --gitops the checkout that has it", Err: recovery.ErrNotFound,
+			Next: "correct its path, or give --gitops the checkout that has it", Err: errors.Join(recovery.ErrNotFound, missing),
 		})
 		return nil
 	}

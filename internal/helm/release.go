@@ -31,6 +31,7 @@ func (c *Client) Release(ctx context.Context, namespace, name string) (*recovery
 	found := &recovery.Release{
 		Namespace: namespace, Name: name, Revision: newest.Version, Status: newest.Info.Status.String(), Pending: pending(newest),
 		UpdatedAt: newest.Info.LastDeployed.UTC(), Description: newest.Info.Description,
+		PlanID: newest.Labels[recovery.PlanMark],
 	}
 	found.ChartName, found.ChartVersion, found.AppVersion = chartOf(newest)
 	if last := deployed(revisions); last != nil {

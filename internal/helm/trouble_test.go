@@ -71,6 +71,7 @@ func goesOn(w *world) {
 		require.ErrorIs(w, err, context.Canceled)
 		cuts++
 		if released := w.release(); released != nil && released.Pending {
+			require.Equal(w, "plan-1", released.PlanID, "whose attempt it is")
 			require.ErrorIs(w, w.helm.Deploy(w.Context(), target, "plan-1"), recovery.ErrConflict)
 			require.ErrorIs(w, w.helm.Unlock(w.Context(), namespace, releaseName, released.Revision+1), recovery.ErrConflict)
 			require.NoError(w, w.helm.Unlock(w.Context(), namespace, releaseName, released.Revision))

@@ -104,7 +104,7 @@ func (o *options) complete() error {
 		}
 		*path = absolute
 	}
-	return o.Options.Validate()
+	return o.Validate()
 }
 
 func pointers(texts []string) []*string {

@@ -42,12 +42,9 @@ func printReport(f *command.Factory, format ui.Format, r *bootstrap.Report) erro
 func writeReport(w io.Writer, streams ui.Streams, r *bootstrap.Report) error {
 	table := ui.NewTable("There is no Application.", "WAVE", "APPLICATION", "SYNC", "HEALTH", "STATE", "MESSAGE")
 	for _, app := range r.Applications {
-		state := app.State
-		switch {
-		case state == "Healthy":
-			state = ""
-		default:
-			state = streams.Paint(ui.Caution, state)
+		state := ""
+		if app.State != "Healthy" {
+			state = streams.Paint(ui.Caution, app.State)
 		}
 		table.Row(fmt.Sprint(app.Wave), app.Name, app.Sync, app.Health, state, app.Message)
 	}
