@@ -118,10 +118,9 @@ func replace(t *testing.T, path, before, after string) {
 	require.NoError(t, os.WriteFile(path, []byte(strings.ReplaceAll(string(content), before, after)), 0o600))
 }
 
-// anew loses the cluster and starts an empty one, with an Argo CD that sleeps until it is installed.
+// anew starts an empty cluster, with an Argo CD that sleeps until it is installed.
 func (w *world) anew(t *testing.T) {
 	t.Helper()
-	require.NoError(t, w.Lose())
 	second := lab.NewStack(filepath.Join(t.TempDir(), "second"), t.Logf)
 	t.Cleanup(func() { require.NoError(t, second.Close()) })
 	require.NoError(t, w.Again(t.Context(), second, w.repository))
@@ -141,16 +140,26 @@ func (w *world) moveIn(t *testing.T) {
 	require.NoError(t, os.CopyFS(secrets, os.DirFS(filepath.Join(w.GitOpsTree, "secrets", lab.RecoveryNamespace))))
 }
 
-// command is drctl with nothing of this process' environment: what opens the backups are the Secrets in the folder, and
-// then those in the cluster.
+// command is drctl with nothing of this process' environment. Without a cluster the operator exports what opens the
+// backups; later it is in the folder of Secrets, and then in the cluster.
 func (w *world) command(ctx context.Context) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, w.program)
 	cmd.Dir = w.home
-	cmd.Env = []string{"HOME=" + w.home, "TMPDIR=" + w.home, "KUBECONFIG=" + w.Kubernetes.Kubeconfig, "DRCTL_REPO=" + w.repository}
+	cmd.Env = []string{"HOME=" + w.home, "TMPDIR=" + w.home, "DRCTL_REPO=" + w.repository}
+	if w.Kubernetes != nil {
+		cmd.Env = append(cmd.Env, "KUBECONFIG="+w.Kubernetes.Kubeconfig)
+		return cmd
+	}
+	cmd.Env = append(cmd.Env, "KOPIA_PASSWORD="+bootstrapworld.KopiaPassword,
+		"AWS_ACCESS_KEY_ID="+w.MinIO.AccessKeyID, "AWS_SECRET_ACCESS_KEY="+w.MinIO.SecretAccessKey)
 	return cmd
 }
 
 // secrets must appear in no output.
 func (w *world) secrets() []string {
-	return append(w.Secrets(), bootstrapworld.NotesToken, bootstrapworld.KopiaPassword, "CANARY-ARGO-SECRET-KEY")
+	secrets := append(w.Platform.Secrets(), bootstrapworld.NotesToken, bootstrapworld.KopiaPassword, "CANARY-ARGO-SECRET-KEY")
+	if w.Kubernetes != nil {
+		secrets = append(secrets, w.Kubernetes.Secrets()...)
+	}
+	return secrets
 }
