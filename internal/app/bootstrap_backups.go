@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"time"
 
 	"github.com/drctl/drctl/internal/bootstrap"
 	"github.com/drctl/drctl/internal/git"
@@ -36,18 +37,20 @@ func (b bootstrapBackups) Kopia(ctx context.Context) (bootstrap.KopiaHolding, er
 			return holding, err
 		}
 	}
-	sources := map[recovery.KopiaSource]bool{}
+	holding.Oldest = map[recovery.KopiaSource]time.Time{}
 	for _, snapshot := range snapshots {
-		if snapshot.Incomplete != "" {
+		if !snapshot.Complete() {
 			continue
 		}
-		sources[snapshot.Source] = true
+		if oldest, known := holding.Oldest[snapshot.Source]; !known || snapshot.EndTime.Before(oldest) {
+			holding.Oldest[snapshot.Source] = snapshot.EndTime
+		}
 		holding.Snapshots++
 		if snapshot.EndTime.After(holding.Newest) {
 			holding.Newest = snapshot.EndTime
 		}
 	}
-	holding.Sources = len(sources)
+	holding.Sources = len(holding.Oldest)
 	return holding, nil
 }
 

@@ -3,6 +3,7 @@ package bootstrap
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/drctl/drctl/internal/operation"
@@ -25,6 +26,9 @@ type Bootstrap struct {
 
 	// looks is what the waves' watch of this process remembers between two looks.
 	looks looks
+	// kopiaRead is what the repository holds, once it was read.
+	kopiaOnce sync.Mutex
+	kopiaRead *KopiaHolding
 	// inFlight is how long a request of a process that was killed may still arrive; 0 means 3 s.
 	inFlight time.Duration
 }

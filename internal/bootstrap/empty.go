@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/drctl/drctl/internal/recovery"
 )
@@ -58,4 +59,58 @@ func (b *Bootstrap) holding(ctx context.Context, database recovery.Database) (Da
 	}
 	b.looks.holdings[key] = holding
 	return holding, nil
+}
+
+// EmptyClaim is a claim that was made anew, empty, although the repository held a backup of it by then: nothing asked
+// for one when it was created.
+type EmptyClaim struct {
+	Namespace string `json:"namespace"`
+	Name      string `json:"name"`
+	// Backup is whom the snapshots belong to. Command restores the newest one.
+	Backup  string `json:"backup"`
+	Command string `json:"command"`
+}
+
+// young is how long a claim counts as new: one that has been in use for longer has data of its own.
+const young = 24 * time.Hour
+
+// emptyClaims finds claims that the platform should have populated and did not.
+func (b *Bootstrap) emptyClaims(ctx context.Context, p *Params, claims []recovery.RestoringClaim) ([]EmptyClaim, error) {
+	found := []EmptyClaim{}
+	for _, claim := range claims {
+		if b.Backups == nil || claim.Source != "" || b.Now().Sub(claim.CreatedAt) > young {
+			continue
+		}
+		holding, err := b.kopia(ctx)
+		if err != nil {
+			return found, err
+		}
+		source := moverIdentity(claim.Namespace, claim.Name)
+		oldest, known := holding.Oldest[source]
+		if !known || oldest.After(claim.CreatedAt) {
+			continue
+		}
+		found = append(found, EmptyClaim{claim.Namespace, claim.Name, source.String(), "drctl pvc restore " + claim.Namespace + "/" + claim.Name + inTree(p.GitOps)})
+	}
+	return found, nil
+}
+
+// moverIdentity is under which name the platform's policy has a claim backed up.
+// Source: FACTS of the platform; perfectra1n/volsync internal/controller/mover/kopia/builder.go.
+func moverIdentity(namespace, claim string) recovery.KopiaSource {
+	return recovery.KopiaSource{Username: claim + "-backup", Hostname: namespace, Path: "/data"}
+}
+
+// kopia reads the repository once in a process.
+func (b *Bootstrap) kopia(ctx context.Context) (KopiaHolding, error) {
+	b.kopiaOnce.Lock()
+	defer b.kopiaOnce.Unlock()
+	if b.kopiaRead != nil {
+		return *b.kopiaRead, nil
+	}
+	holding, err := b.Backups.Kopia(ctx)
+	if err == nil {
+		b.kopiaRead = &holding
+	}
+	return holding, err
 }

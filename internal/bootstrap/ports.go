@@ -161,6 +161,8 @@ type KopiaHolding struct {
 	Repository         string
 	Sources, Snapshots int
 	Newest             time.Time
+	// Oldest is the end of the oldest complete snapshot of each source.
+	Oldest map[recovery.KopiaSource]time.Time
 }
 
 // DatabaseHolding is what S3 holds for a database's lineage.

@@ -65,7 +65,7 @@ func (p *preflight) checkKopia(ctx context.Context) {
 	if p.Backups == nil {
 		return
 	}
-	holding, err := p.Backups.Kopia(ctx)
+	holding, err := p.kopia(ctx)
 	if err != nil {
 		p.add(areaBackups, "kopia", recovery.CheckFail, "the repository can't be read ("+oneLine(err)+"): if the plumber can't either, every claim waits, or starts empty", nextOf(err, "give --repo and KOPIA_PASSWORD"))
 		return

@@ -24,8 +24,9 @@ type Report struct {
 	Applications   []ReportApplication `json:"applications"`
 	Blockers       []Blocker           `json:"blockers"`
 	// Claims says how far the platform's own restores are.
-	Claims    ReportClaims    `json:"claims"`
-	Databases []EmptyDatabase `json:"emptyDatabases"`
+	Claims      ReportClaims    `json:"claims"`
+	EmptyClaims []EmptyClaim    `json:"emptyClaims"`
+	Databases   []EmptyDatabase `json:"emptyDatabases"`
 	// Next are what is left to do, in order.
 	Next []string `json:"next"`
 	// Unknown are what could not be looked at.
@@ -54,7 +55,7 @@ type ReportClaims struct {
 func (p *Params) Report(planID string, w *Waves, created time.Time, fact func(string) string) *Report {
 	r := &Report{
 		APIVersion: recovery.APIVersion, Kind: "BootstrapReport", Plan: planID, Changed: planID != "", Chart: ChartName + " " + p.Version,
-		Healthy: w.Healthy(), Applications: []ReportApplication{}, Blockers: w.Blockers, Databases: w.Empty, Unknown: []string{},
+		Healthy: w.Healthy(), EmptyClaims: w.EmptyClaims, Applications: []ReportApplication{}, Blockers: w.Blockers, Databases: w.Empty, Unknown: []string{},
 		ReadySeconds: since(created, fact(FactReady)), HealthySeconds: since(created, fact(FactHealthy)),
 	}
 	for i := range w.Applications {
@@ -78,6 +79,9 @@ func (p *Params) Report(planID string, w *Waves, created time.Time, fact func(st
 	if r.Blockers == nil {
 		r.Blockers = []Blocker{}
 	}
+	if r.EmptyClaims == nil {
+		r.EmptyClaims = []EmptyClaim{}
+	}
 	if r.Databases == nil {
 		r.Databases = []EmptyDatabase{}
 	}
@@ -87,7 +91,7 @@ func (p *Params) Report(planID string, w *Waves, created time.Time, fact func(st
 
 // Whole reports whether nothing is left over that a person must see to.
 func (r *Report) Whole() bool {
-	return r.Healthy && len(r.Databases) == 0 && len(r.Unknown) == 0
+	return r.Healthy && len(r.Databases) == 0 && len(r.EmptyClaims) == 0 && len(r.Unknown) == 0
 }
 
 // next is what is left to do. The password itself is never read.
@@ -95,6 +99,9 @@ func (p *Params) next(w *Waves, r *Report) []string {
 	next := []string{}
 	for _, database := range r.Databases {
 		next = append(next, database.Command)
+	}
+	for _, claim := range r.EmptyClaims {
+		next = append(next, claim.Command)
 	}
 	if !w.Healthy() {
 		next = append(next, "drctl bootstrap"+inTree(p.GitOps)+", once the above is put right: it goes on watching")

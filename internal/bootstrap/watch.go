@@ -30,6 +30,7 @@ type looks struct {
 	blockers                []Blocker
 	claims                  []recovery.RestoringClaim
 	empty                   []EmptyDatabase
+	emptyClaims             []EmptyClaim
 	unread                  recovery.Gaps
 	holdings                map[string]DatabaseHolding
 }
@@ -130,7 +131,8 @@ func (b *Bootstrap) Look(ctx context.Context, p *Params) (*Waves, error) {
 		b.looks.troublesAt, b.looks.databasesAt = time.Time{}, time.Time{} // the last look is a whole one
 	}
 	b.lookCloser(ctx, p, waves)
-	waves.Blockers, waves.Claims, waves.Empty, waves.Unread = b.looks.blockers, b.looks.claims, b.looks.empty, b.looks.unread
+	waves.Blockers, waves.Claims, waves.Unread = b.looks.blockers, b.looks.claims, b.looks.unread
+	waves.Empty, waves.EmptyClaims = b.looks.empty, b.looks.emptyClaims
 	if b.Show != nil {
 		b.Show(waves)
 	}
@@ -150,6 +152,8 @@ func (b *Bootstrap) lookCloser(ctx context.Context, p *Params, waves *Waves) {
 		l.blockers = b.blockers(ctx, waves, &unread)
 		claims, err := b.Cluster.Claims(ctx)
 		unread.Add("list claims", err)
+		l.emptyClaims, err = b.emptyClaims(ctx, p, claims)
+		unread.Add("compare the claims with their backups", err)
 		l.claims, l.unread = claims, unread
 	}
 	if waves.At.Sub(l.databasesAt) >= databasesEvery {

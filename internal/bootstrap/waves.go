@@ -21,8 +21,9 @@ type Waves struct {
 	Blockers []Blocker
 	// Claims are those with a backup label.
 	Claims []recovery.RestoringClaim
-	// Empty are databases that came up empty although there are backups.
-	Empty []EmptyDatabase
+	// Empty are databases that came up empty although there are backups, EmptyClaims claims.
+	Empty       []EmptyDatabase
+	EmptyClaims []EmptyClaim
 	// Unread are what could not be looked at.
 	Unread recovery.Gaps
 }

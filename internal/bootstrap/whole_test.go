@@ -186,6 +186,38 @@ func TestAWaveThatIsBlocked(t *testing.T) {
 	require.True(t, slices.ContainsFunc(report.Next, func(next string) bool { return has(next, "drctl bootstrap --gitops /platform") }))
 }
 
+// TestAClaimThatCameUpEmpty: it carries the label and a backup was there when it was created, and nothing populated it.
+func TestAClaimThatCameUpEmpty(t *testing.T) {
+	source := recovery.KopiaSource{Username: "data-backup", Hostname: "notes", Path: "/data"}
+	for name, c := range map[string]struct {
+		from    string
+		created time.Duration
+		backups bool
+		empty   int
+	}{
+		"empty": {created: -time.Minute, backups: true, empty: 1}, "populated": {from: "data-backup", created: -time.Minute, backups: true},
+		"no backup": {created: -time.Minute}, "older than its backup": {created: -5 * time.Hour, backups: true}, "long in use": {created: -48 * time.Hour, backups: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld()
+			w.claims = []recovery.RestoringClaim{{Namespace: "notes", Name: "data", Phase: "Bound", Source: c.from, CreatedAt: w.clock.Add(c.created)}}
+			if c.backups {
+				w.kopia.Oldest = map[recovery.KopiaSource]time.Time{source: w.clock.Add(-time.Hour)}
+			}
+			b, plan := w.prepare(t)
+			require.NoError(t, b.Run(t.Context(), w.engine(t.TempDir(), b), plan))
+			params, err := ParamsOf(&plan)
+			require.NoError(t, err)
+			report := params.Report(plan.ID, b.Last(), plan.CreationTime, func(string) string { return "" })
+			require.Len(t, report.EmptyClaims, c.empty)
+			require.Equal(t, c.empty == 0, report.Whole())
+			if c.empty > 0 {
+				require.Equal(t, "drctl pvc restore notes/data --gitops /platform", report.Next[0])
+			}
+		})
+	}
+}
+
 // TestADatabaseThatCameUpEmpty: everything is healthy, and the data are not there.
 func TestADatabaseThatCameUpEmpty(t *testing.T) {
 	for name, c := range map[string]struct {

@@ -14,7 +14,7 @@ import (
 	"helm.sh/helm/v4/pkg/storage/driver"
 )
 
-// Uninstall removes the release and its objects, and returns when they are gone. Its CustomResourceDefinitions stay, wherever
+// Uninstall removes the release, its objects and its hooks, and returns when they are gone. Its CustomResourceDefinitions stay, wherever
 // the chart has them: with them every object of their kinds would go, all Applications among them. So do its namespace,
 // and what the chart itself says to keep. No release is no error.
 //
@@ -46,6 +46,9 @@ func (c *Client) Uninstall(ctx context.Context, namespace, name string) error {
 		return fmt.Errorf("%s: %w", what, err)
 	}
 	if err := c.remove(ctx, Target{Namespace: namespace, Name: name}, objects); err != nil {
+		return err
+	}
+	if err := c.removeHooks(ctx, Target{Namespace: namespace, Name: name}, revisions); err != nil {
 		return err
 	}
 	return purge(ctx, releases, revisions, what)

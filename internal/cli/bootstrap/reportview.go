@@ -29,6 +29,9 @@ func printReport(f *command.Factory, format ui.Format, r *bootstrap.Report) erro
 	if len(r.Databases) > 0 {
 		parts = append(parts, "databases came up empty although they have backups")
 	}
+	if len(r.EmptyClaims) > 0 {
+		parts = append(parts, "claims came up empty although they have backups")
+	}
 	if len(r.Unknown) > 0 {
 		parts = append(parts, "not everything could be looked at")
 	}
@@ -57,8 +60,12 @@ func writeReport(w io.Writer, streams ui.Streams, r *bootstrap.Report) error {
 		fmt.Fprintf(&b, "%s %s\n  → %s\n", streams.Paint(ui.Bad, "✗"), ui.Fold(blocker.Application+": "+blocker.What, 2, streams.Width), ui.Fold(blocker.Fix, 4, streams.Width))
 	}
 	for _, database := range r.Databases {
-		fmt.Fprintf(&b, "%s %s\n    %s\n", streams.Paint(ui.Bad, "✗"), ui.Fold(fmt.Sprintf("database %s/%s came up EMPTY; S3 holds %d restorable backups, the newest of %s. Recover it:",
-			database.Namespace, database.Name, database.Restorable, ui.Minute(database.Newest)), 2, streams.Width), database.Command)
+		fmt.Fprintf(&b, "%s %s\n    %s\n", streams.Paint(ui.Bad, "✗"), ui.Fold(fmt.Sprintf("database %s/%s came up EMPTY; S3 holds %s, the newest of %s. Recover it:",
+			database.Namespace, database.Name, restorable(database.Restorable), ui.Minute(database.Newest)), 2, streams.Width), database.Command)
+	}
+	for _, claim := range r.EmptyClaims {
+		fmt.Fprintf(&b, "%s %s\n    %s\n", streams.Paint(ui.Bad, "✗"), ui.Fold(fmt.Sprintf("claim %s/%s came up EMPTY; the repository holds snapshots of %s. Restore it:",
+			claim.Namespace, claim.Name, claim.Backup), 2, streams.Width), claim.Command)
 	}
 	for _, unknown := range r.Unknown {
 		fmt.Fprintf(&b, "%s %s\n", streams.Paint(ui.Caution, "?"), ui.Fold(unknown, 2, streams.Width))
@@ -69,6 +76,13 @@ func writeReport(w io.Writer, streams ui.Streams, r *bootstrap.Report) error {
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+func restorable(n int) string {
+	if n == 1 {
+		return "1 restorable backup"
+	}
+	return fmt.Sprintf("%d restorable backups", n)
 }
 
 func writeHead(b *strings.Builder, streams ui.Streams, r *bootstrap.Report) {

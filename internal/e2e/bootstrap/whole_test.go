@@ -162,7 +162,14 @@ func TestWhatDoesNotComeUp(t *testing.T) {
 		got := run(t, a, append(a.Operation(), "--chart", s.folders[lab.ArgoChartBroken], "--ready-timeout", "20s")...)
 		require.Equal(t, 1, got.ExitCode)
 		require.Contains(t, got.Stderr, "it was taken back")
-		require.NoError(t, a.Done(t.Context()), "the version before is back, and everything with it")
+		// The version before is back, and everything with it, once Argo CD has started again and looked.
+		require.Eventually(t, func() bool {
+			err := a.Done(t.Context())
+			if err != nil {
+				t.Log(err)
+			}
+			return err == nil
+		}, time.Minute, time.Second)
 	})
 }
 

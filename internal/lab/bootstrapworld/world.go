@@ -136,11 +136,12 @@ func (w *World) startGit(ctx context.Context) error {
 	return err
 }
 
-// startBackups seeds the repository that the claims of the platform would be restored from.
+// startBackups seeds the repository that claims are restored from. It holds none of this tree's: without a policy that
+// asks for it nothing is populated here, and a claim that came up empty beside its backup is no success.
 func (w *World) startBackups(ctx context.Context) error {
 	at := time.Now().UTC().Add(-time.Hour)
 	return lab.SeedSnapshots(ctx, w.Repository, KopiaPassword, []lab.KopiaSnapshot{{
-		Source: recovery.KopiaSource{Username: "data-backup", Hostname: "notes", Path: "/data"}, StartTime: at, EndTime: at.Add(time.Second), SizeBytes: 1000, Files: 3,
+		Source: recovery.KopiaSource{Username: "library-backup", Hostname: "books", Path: "/data"}, StartTime: at, EndTime: at.Add(time.Second), SizeBytes: 1000, Files: 3,
 	}})
 }
 
