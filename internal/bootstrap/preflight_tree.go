@@ -1,7 +1,6 @@
 package bootstrap
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -45,13 +44,7 @@ func (p *preflight) checkBrought(ctx context.Context, file SecretFile) {
 	if p.skip(areaSecrets, name, err) {
 		return
 	}
-	var differ []string
-	for key, value := range file.Values {
-		if there, found := live[key]; found && !bytes.Equal(there, value) {
-			differ = append(differ, key)
-		}
-	}
-	if slices.Sort(differ); len(differ) > 0 && !p.options.ReplaceSecrets {
+	if differ := differing(live, file.Values); len(differ) > 0 && !p.options.ReplaceSecrets {
 		p.add(areaSecrets, name, recovery.CheckFail, fmt.Sprintf("it is there, and holds another value of %s than %s", some(differ), file.File),
 			"leave it out of the folder to keep what is there, or give --replace-secrets to overwrite it")
 	}

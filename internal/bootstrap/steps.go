@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -60,11 +61,43 @@ func (s secretsStep) Apply(ctx context.Context, run *operation.Run) error {
 		return err
 	}
 	for _, file := range files {
-		if _, err := s.Cluster.ApplySecret(ctx, file, p.ReplaceSecrets || !safeguard.Secrets); err != nil {
+		_, err := s.Cluster.ApplySecret(ctx, file, p.ReplaceSecrets || !safeguard.Secrets)
+		if errors.Is(err, recovery.ErrConflict) {
+			err = s.conflict(ctx, run, file, err)
+		}
+		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// conflict tells a Secret that holds other values, which no further try changes, from one that somebody was just writing.
+func (s secretsStep) conflict(ctx context.Context, run *operation.Run, file SecretFile, err error) error {
+	live, readErr := s.Cluster.Secret(ctx, file.Namespace, file.Name)
+	if readErr != nil {
+		return readErr
+	}
+	differ := differing(live, file.Values)
+	if len(differ) == 0 {
+		return err
+	}
+	return &recovery.Problem{
+		What: run.Step.Title, Why: fmt.Sprintf("Secret %s/%s is there by now, and holds another value of %s than %s", file.Namespace, file.Name, some(differ), file.File),
+		Next: "drctl abort " + run.Plan.ID + "; then leave it out of the folder to keep what is there, or give --replace-secrets", Err: operation.ErrConflict,
+	}
+}
+
+// differing are the keys under which a live Secret holds another value, sorted.
+func differing(live, wanted map[string][]byte) []string {
+	var keys []string
+	for key, value := range wanted {
+		if there, found := live[key]; found && string(there) != string(value) {
+			keys = append(keys, key)
+		}
+	}
+	slices.Sort(keys)
+	return keys
 }
 
 // holds reports whether a live Secret has all values of a file.

@@ -112,7 +112,7 @@ func (c *Client) explainDeploy(ctx context.Context, session *action.Configuratio
 	if problem := refused(what, target, err); problem != nil {
 		return problem
 	}
-	if !failedHook.MatchString(err.Error()) {
+	if !failedHook.MatchString(err.Error()) || passing(err) {
 		return explain(ctx, what, err)
 	}
 	problem := &recovery.Problem{What: what, Why: "a hook of the chart failed: " + err.Error(), Next: "put right what it says, then run the command again", Err: err}

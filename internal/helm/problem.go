@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 
 	"helm.sh/helm/v4/pkg/storage/driver"
@@ -22,7 +23,6 @@ func explain(ctx context.Context, what string, err error) error {
 		return fmt.Errorf("%s: %w", what, ctx.Err())
 	}
 	problem := &recovery.Problem{What: what, Why: applied.ReplaceAllString(err.Error(), "a value"), Next: "run the command again; what was begun is gone on with"}
-	var request *url.Error
 	switch {
 	case apierrors.IsUnauthorized(err):
 		problem.Why, problem.Err = "the API server refused the credentials: expired or invalid", recovery.ErrDenied
@@ -33,12 +33,24 @@ func explain(ctx context.Context, what string, err error) error {
 		problem.Next, problem.Err = "look who else works on the release, then run the command again", recovery.ErrConflict
 	case apierrors.IsInvalid(err), apierrors.IsBadRequest(err), meta.IsNoMatchError(err):
 		problem.Next, problem.Err = "correct the values, or take a chart that suits this cluster", recovery.ErrInvalid
-	case errors.As(err, &request), apierrors.IsTimeout(err), apierrors.IsServerTimeout(err), apierrors.IsServiceUnavailable(err),
-		apierrors.IsTooManyRequests(err), apierrors.IsInternalError(err), strings.Contains(err.Error(), "kubernetes cluster unreachable"):
+	case passing(err):
 		problem.Err = recovery.ErrUnreachable
 	}
 	problem.Err = errors.Join(problem.Err, err)
 	return problem
+}
+
+// passing holds for failures that say nothing about what was asked for: an answer that did not come, a server that has
+// too much to do, somebody who wrote at the same time. What discovery and the schemas answer is wrapped as text only.
+func passing(err error) bool {
+	var request *url.Error
+	if errors.As(err, &request) || apierrors.IsTimeout(err) || apierrors.IsServerTimeout(err) || apierrors.IsServiceUnavailable(err) ||
+		apierrors.IsTooManyRequests(err) || apierrors.IsInternalError(err) || apierrors.IsConflict(err) {
+		return true
+	}
+	text := err.Error()
+	return slices.ContainsFunc([]string{"kubernetes cluster unreachable", "unexpected EOF", "connection reset by peer", "failed to download openapi", "the object has been modified"},
+		func(words string) bool { return strings.Contains(text, words) })
 }
 
 // applied is how the API server quotes a field of the wrong type, which may be a Secret's.

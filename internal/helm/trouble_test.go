@@ -36,7 +36,7 @@ func rollsBack(w *world) {
 		}
 		return len(hopeless) == 3
 	}, within, 200*time.Millisecond, "%v", hopeless)
-	require.Regexp(w, `^0 of 1 Pods ready; Pod argocd-server-\S+: ImagePullBackOff: Back-off pulling image "none.invalid/argocd:v3.3.0-broken"$`, hopeless["Deployment argocd/argocd-server"])
+	require.Regexp(w, `^0 of 1 Pods ready; Pod argocd-server-\S+: ImagePullBackOff: Back-off pulling image "broken.invalid/argocd:v3.3.0-broken"$`, hopeless["Deployment argocd/argocd-server"])
 	require.Contains(w, hopeless["StatefulSet argocd/argocd-application-controller"], "Pod argocd-application-controller-0: ImagePullBackOff")
 
 	require.NoError(w, w.helm.Rollback(w.Context(), namespace, releaseName, 1))

@@ -6,6 +6,7 @@ import (
 	"reflect"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
@@ -89,10 +90,10 @@ func (a *ArgoCD) compareOne(ctx context.Context, target *unstructured.Unstructur
 	}
 	live, err := a.apply.Get(ctx, target)
 	switch {
-	case resource.Hook && err != nil:
+	case resource.Hook && (apierrors.IsNotFound(err) || meta.IsNoMatchError(err)):
 		return nil, nil
 	case resource.Hook:
-		return &resource, nil
+		return &resource, err
 	case apierrors.IsNotFound(err):
 		resource.Status, resource.Health = argoOutOfSync, &argoHealth{Status: healthMissing}
 	case err != nil:

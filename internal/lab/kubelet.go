@@ -38,7 +38,7 @@ type NodeOptions struct {
 // Node stands for a kubelet and its container runtime. The Pods of CloudNativePG and VolSync's movers really
 // run: their own commands, with the machine's programs for an image, in namespaces of their own, with their
 // volumes mounted, their ServiceAccount's token, their probes, exec and logs. Every other Pod is merely
-// said to run, or to have succeeded if a Job owns it; unless its first container's image is of none.invalid/,
+// said to run, or to have succeeded if a Job owns it; unless its first container's image is of broken.invalid/,
 // which cannot be pulled, or ends in "-failing", by which a Job's Pod fails.
 type Node struct {
 	stack       *Stack

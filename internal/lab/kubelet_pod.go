@@ -98,7 +98,7 @@ const managerInPod = "/controller/manager"
 // Pods that are merely said to run can be made to go wrong by their image.
 const (
 	// brokenImages begins the images that no registry has.
-	brokenImages = "none.invalid/"
+	brokenImages = "broken.invalid/"
 	// failingImages ends the images whose program fails, in a Pod of a Job.
 	failingImages = "-failing"
 )

@@ -165,7 +165,7 @@ func (o *options) goOn(ctx context.Context, use *bootstrap.Bootstrap, prepared *
 		}
 	}
 	err = RunPlan(f, use, func(engine *operation.Engine) error { return use.Run(ctx, engine, plan) })
-	return End(f, o.output.Format, use, plan.ID, err)
+	return End(ctx, f, o.output.Format, use, plan.ID, err)
 }
 
 // watchOnly is for a cluster that has everything already: no plan, no lock, and nothing written.
@@ -198,7 +198,7 @@ func RunPlan(f *command.Factory, use *bootstrap.Bootstrap, do func(*operation.En
 }
 
 // End prints the report of a plan that is at its end, and says how it ended.
-func End(f *command.Factory, format ui.Format, use *bootstrap.Bootstrap, planID string, err error) error {
+func End(ctx context.Context, f *command.Factory, format ui.Format, use *bootstrap.Bootstrap, planID string, err error) error {
 	if err != nil {
 		return err
 	}
@@ -211,8 +211,10 @@ func End(f *command.Factory, format ui.Format, use *bootstrap.Bootstrap, planID 
 		return err
 	}
 	waves := use.Last()
-	if waves == nil {
-		return fmt.Errorf("plan %s ended without a look at the waves", planID)
+	if waves == nil { // only the plan's end was left to do
+		if waves, err = use.Look(ctx, params); err != nil {
+			return err
+		}
 	}
 	return printReport(f, format, params.Report(planID, waves, plan.CreationTime, func(key string) string { return facts[key] }))
 }

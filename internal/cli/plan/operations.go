@@ -153,7 +153,7 @@ func bootstrapWork(ctx context.Context, f *command.Factory, plan operation.Plan)
 			return run(func(engine *operation.Engine) error { return engine.Abort(ctx, plan.ID, o) })
 		},
 		report: func(output command.Output, err error) error {
-			return bootstrapcmd.End(f, output.Format, use, plan.ID, err)
+			return bootstrapcmd.End(ctx, f, output.Format, use, plan.ID, err)
 		},
 	}, nil
 }

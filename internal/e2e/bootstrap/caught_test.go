@@ -201,12 +201,12 @@ func TestABlockedWave(t *testing.T) {
 	a := attempt(t)
 	w := world(t).world
 	_, err := w.Remote.Commit(t.Context(), "a wrong image", func(dir string) error {
-		return replaceIn(filepath.Join(dir, "infrastructure/controllers/pvc-plumber/deployment.yaml"), "registry.invalid/", "none.invalid/")
+		return replaceIn(filepath.Join(dir, "infrastructure/controllers/pvc-plumber/deployment.yaml"), "registry.invalid/", "broken.invalid/")
 	})
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		_, err := w.Remote.Commit(context.WithoutCancel(t.Context()), "the right image", func(dir string) error {
-			return replaceIn(filepath.Join(dir, "infrastructure/controllers/pvc-plumber/deployment.yaml"), "none.invalid/", "registry.invalid/")
+			return replaceIn(filepath.Join(dir, "infrastructure/controllers/pvc-plumber/deployment.yaml"), "broken.invalid/", "registry.invalid/")
 		})
 		require.NoError(t, err)
 	})

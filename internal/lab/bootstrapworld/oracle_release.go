@@ -145,7 +145,7 @@ func (w *World) lookArgo(ctx context.Context, s *State) error {
 			return err
 		}
 		for i := range objects {
-			if name := objects[i].GetName(); name != "kube-root-ca.crt" && !(kind.Resource == "serviceaccounts" && name == "default") {
+			if name := objects[i].GetName(); name != "kube-root-ca.crt" && (kind.Resource != "serviceaccounts" || name != "default") {
 				s.Argo = append(s.Argo, kind.Resource+" "+name)
 			}
 		}
