@@ -173,6 +173,7 @@ func (o *options) watchOnly(ctx context.Context, use *bootstrap.Bootstrap, prepa
 	f := o.factory
 	_, _ = fmt.Fprintln(f.Streams.Err, "There is nothing to do: Secrets, Argo CD and the root Application are as the tree says.")
 	view := newView(f)
+	view.quiet = true
 	use.Show = view.show
 	view.begin()
 	waves, err := use.Watch(ctx, prepared.Params, o.Timeout)

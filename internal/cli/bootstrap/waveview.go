@@ -27,8 +27,11 @@ type view struct {
 	mu       sync.Mutex
 	moving   *ui.Moving
 	watching bool
+	// quiet: what is at rest at the first look is no news.
+	quiet bool
 	begun    time.Time
 	settled  map[string]bool
+	looked   bool
 	said     map[string]bool
 	saidAt   time.Time
 }
@@ -84,10 +87,15 @@ func (v *view) show(w *bootstrap.Waves) {
 // news are lines that stay: each Application once it is at rest, and, where no table moves, what holds one back.
 func (v *view) news(w *bootstrap.Waves) string {
 	var b strings.Builder
+	first := !v.looked
+	v.looked = true
 	for i := range w.Applications {
 		app := &w.Applications[i]
 		if rest := !app.Absent && app.AtRest(); rest && !v.settled[app.Name] {
 			v.settled[app.Name] = true
+			if first && v.quiet {
+				continue // it was so before: the table at the end has it
+			}
 			fmt.Fprintf(&b, "%s wave %d  %s is Synced and Healthy (%s)\n", v.streams.Paint(ui.Good, "✓"), app.Wave, app.Name, ui.Age(v.now().Sub(v.begun).Round(time.Second)))
 			v.saidAt = v.now()
 		}
