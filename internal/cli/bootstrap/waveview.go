@@ -28,12 +28,12 @@ type view struct {
 	moving   *ui.Moving
 	watching bool
 	// quiet: what is at rest at the first look is no news.
-	quiet bool
-	begun    time.Time
-	settled  map[string]bool
-	looked   bool
-	said     map[string]bool
-	saidAt   time.Time
+	quiet   bool
+	begun   time.Time
+	settled map[string]bool
+	looked  bool
+	said    map[string]bool
+	saidAt  time.Time
 }
 
 func newView(f *command.Factory) *view {
