@@ -87,6 +87,7 @@ type normalisation struct {
 func normalisations() []normalisation {
 	return []normalisation{
 		{regexp.MustCompile(`\b[a-z]+(-[a-z]+)*-\d{8}-\d{6}-[a-z0-9]+`), "PLAN"},
+		{regexp.MustCompile(`(/pods/[A-Za-z0-9-]+)-[a-z0-9]{5}\b`), "$1-POD"},
 		{regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`), "UID"},
 		{regexp.MustCompile(`\d{8}T\d{6}`), "TIME"},
 		{regexp.MustCompile(`\b(sh\.helm\.release\.v1\.[a-z0-9-]+)\.v\d+\b`), "$1.REVISION"},

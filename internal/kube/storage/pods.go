@@ -144,8 +144,18 @@ func (a *API) nodeLost(ctx context.Context, name string) (bool, error) {
 // DeletePod deletes that Pod and no successor of its name; one that is gone, or replaced, is no error.
 func (a *API) DeletePod(ctx context.Context, namespace string, pod recovery.MountingPod) error {
 	err := a.client.Delete(ctx, pods(), namespace, pod.Name, kube.Preconditions{UID: pod.UID}, metav1.DeletePropagationBackground)
-	if pod.UID != "" && errors.Is(err, recovery.ErrConflict) {
+	if pod.UID == "" || !errors.Is(err, recovery.ErrConflict) {
+		return absent(err)
+	}
+	// It is another Pod by now; or the server had another reason, and this one is still there.
+	live, getErr := a.client.Get(ctx, pods(), namespace, pod.Name)
+	switch {
+	case errors.Is(getErr, recovery.ErrNotFound):
+		return nil
+	case getErr != nil:
+		return getErr
+	case string(live.GetUID()) != pod.UID:
 		return nil
 	}
-	return absent(err)
+	return err
 }
