@@ -27,12 +27,16 @@ type Prepared struct {
 	Release *recovery.Release
 }
 
-// Stopping are the failed checks that were not accepted.
+// Stopping are the failed checks that were not accepted, or can't be.
 func (p *Prepared) Stopping(accept []string) []recovery.Check {
 	return slices.DeleteFunc(slices.Clone(p.Checks), func(c recovery.Check) bool {
-		return c.Result != recovery.CheckFail || slices.Contains(accept, c.Area+"/"+c.Name)
+		return c.Result != recovery.CheckFail || acceptable(c) && slices.Contains(accept, c.Area+"/"+c.Name)
 	})
 }
+
+// acceptable holds for what an operator may know better. Without a chart there is nothing to install; an older one would
+// not understand the definitions and data of the newer.
+func acceptable(c recovery.Check) bool { return c.Area != areaArgo }
 
 // Check is the preflight alone. It reads and changes nothing; what can't be looked at is skipped with its reason. The
 // error is for what makes the whole of it impossible.
@@ -69,9 +73,11 @@ func stopped(failed []recovery.Check) error {
 	if len(failed) > 1 {
 		next += fmt.Sprintf("; and %d more above", len(failed)-1)
 	}
+	if acceptable(first) {
+		next += "; what you know better: --accept " + first.Area + "/" + first.Name
+	}
 	return &recovery.Problem{
-		What: "bootstrap the cluster", Why: fmt.Sprintf("%d checks failed (%s)", len(failed), strings.Join(names, ", ")),
-		Next: next + "; what you know better: --accept " + first.Area + "/" + first.Name, Err: ErrChecks,
+		What: "bootstrap the cluster", Why: fmt.Sprintf("%s failed (%s)", plural(len(failed), "check"), strings.Join(names, ", ")), Next: next, Err: ErrChecks,
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -96,7 +97,9 @@ func TestCaughtBefore(t *testing.T) {
 			got = run(t, a, a.Operation()...)
 			require.Equal(t, 1, got.ExitCode)
 			require.Contains(t, got.Stderr, c.check)
-			require.Contains(t, got.Stderr, "--accept "+c.check)
+			if !strings.HasPrefix(c.check, "argocd/") {
+				require.Contains(t, got.Stderr, "--accept "+c.check)
+			}
 			require.Empty(t, world(t).world.Proxy.Mutations())
 			require.NoError(t, a.Untouched(t.Context()))
 		})
