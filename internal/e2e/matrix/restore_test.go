@@ -34,7 +34,7 @@ func TestEveryPointOfARestore(t *testing.T) {
 			m := restoreworld.NewMatrix(w, mode, t.Logf)
 			tally, err := m.Stutter(t.Context())
 			require.NoError(t, err)
-			require.Greater(t, tally.Points, 20)
+			require.Greater(t, tally.Points, 15, "beside has the fewest: 20")
 			if i == day%len(modes) {
 				spoilt, err := m.Spoil(t.Context(), kinds[day%len(kinds)], false)
 				require.NoError(t, err)
