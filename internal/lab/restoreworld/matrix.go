@@ -174,7 +174,19 @@ func (a *Attempt) Done(ctx context.Context) error {
 
 // Untouched judges a world in which nothing has happened, or everything was undone. A Lease of a dead process
 // may be left: it expires, and holds nobody up on this computer.
+//
+// A volume goes a moment after its claim, and its folder after that: what is going is waited for.
 func (a *Attempt) Untouched(ctx context.Context) error {
+	const patience = 20 * time.Second
+	for deadline := time.Now().Add(patience); ; time.Sleep(time.Second) {
+		err := a.untouched(ctx)
+		if err == nil || ctx.Err() != nil || time.Now().After(deadline) {
+			return err
+		}
+	}
+}
+
+func (a *Attempt) untouched(ctx context.Context) error {
 	after, err := a.world.Look(ctx)
 	if err != nil {
 		return err

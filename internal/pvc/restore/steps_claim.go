@@ -258,9 +258,21 @@ func (s createStep) Undo(ctx context.Context, run *operation.Run) error {
 		run.Report("claim %s stays: Pod %s mounts it", p, users[0].Name)
 		return nil
 	}
-	err = s.Cluster.DeleteClaim(ctx, p.Namespace, p.claim(), live.UID)
-	if errors.Is(err, recovery.ErrNotFound) {
-		return nil
+	if err := s.Cluster.DeleteClaim(ctx, p.Namespace, p.claim(), live.UID); err != nil && !errors.Is(err, recovery.ErrNotFound) {
+		return err
 	}
-	return err
+	return s.untilGone(ctx, p, live.UID)
+}
+
+// untilGone waits: what was taken back is not there any more when that is said.
+func (s createStep) untilGone(ctx context.Context, p *Params, uid string) error {
+	for {
+		live, err := s.Cluster.Claim(ctx, p.Namespace, p.claim())
+		if err != nil || live == nil || live.UID != uid {
+			return err
+		}
+		if err := pause(ctx, s.between()); err != nil {
+			return fmt.Errorf("claim %s is still there, held by %s: %w", p, strings.Join(live.Holding, ", "), err)
+		}
+	}
 }
