@@ -60,6 +60,7 @@ func All(ctx context.Context, worlds []*Matrix) (Tally, error) {
 		}
 		return nil
 	})
+	var broken []error
 	for _, m := range worlds {
 		group.Go(func() error {
 			for j := range next {
@@ -67,17 +68,30 @@ func All(ctx context.Context, worlds []*Matrix) (Tally, error) {
 				mu.Lock()
 				total.Add(tally)
 				m.Logf("so far: %s", &total)
-				mu.Unlock()
 				if err != nil {
-					return fmt.Errorf("%s: %w", j.name, err)
+					m.Logf("%s: %v", j.name, err)
+					broken = append(broken, fmt.Errorf("%s: %w", j.name, err))
+				}
+				enough := len(broken) >= mostBroken || both.Err() != nil
+				mu.Unlock()
+				if enough {
+					return errBroken
 				}
 			}
 			return nil
 		})
 	}
-	err = group.Wait()
-	return total, err
+	if err := group.Wait(); err != nil && !errors.Is(err, errBroken) {
+		broken = append(broken, err)
+	}
+	return total, errors.Join(broken...)
 }
+
+// mostBroken is how many jobs may end without a judgement before a matrix gives up: what the others of
+// its hour have to say is worth hearing, and the matrix has failed either way.
+const mostBroken = 3
+
+var errBroken = errors.New("disturb: too much is broken")
 
 // jobsOf are the operations of a whole matrix, in an order in which a matrix that is broken off has said
 // as much as it can: each point once, aborts, each fault once, then the same from the other side.

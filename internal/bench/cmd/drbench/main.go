@@ -35,7 +35,7 @@ func run(ctx context.Context, drctl, out string, wanted []string) error {
 	if err != nil {
 		return err
 	}
-	works := slices.Concat(bench.KopiaWorks(), bench.BarmanWorks(), bench.StartWorks(), bench.ExtractWorks())
+	works := slices.Concat(bench.KopiaWorks(), bench.BarmanWorks(), bench.StartWorks(), bench.ExtractWorks(), bench.ForceWorks())
 	var all []bench.Row
 	for _, work := range works {
 		if len(wanted) > 0 && !slices.Contains(wanted, work.Name) {
