@@ -18,6 +18,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -25,6 +26,19 @@ import (
 )
 
 const extractBucket = "volsync"
+
+// forwardBuffer keeps the stand-in for the distance cheap: a store that is far away takes nothing of this machine's
+// processors, and what the stand-in takes is missing to the side that is not waiting.
+const forwardBuffer = 256 << 10
+
+var forwardMemory = sync.Pool{New: func() any { return new([forwardBuffer]byte) }}
+
+// forwardBuffers implements httputil.BufferPool.
+type forwardBuffers struct{}
+
+func (forwardBuffers) Get() []byte { return forwardMemory.Get().(*[forwardBuffer]byte)[:] }
+
+func (forwardBuffers) Put(b []byte) { forwardMemory.Put((*[forwardBuffer]byte)(b)) }
 
 // extractStore is a Kopia repository in a real S3 server, behind a delay and a count of the objects
 // that are read.
@@ -73,8 +87,9 @@ func (s *extractStore) start(ctx context.Context, stack *lab.Stack) (err error) 
 	}
 	// The signature covers the Host header, so it goes through as the client wrote it.
 	forward := &httputil.ReverseProxy{
-		Rewrite:   func(r *httputil.ProxyRequest) { r.SetURL(upstream); r.Out.Host = r.In.Host },
-		Transport: &http.Transport{MaxIdleConns: 256, MaxIdleConnsPerHost: 256},
+		Rewrite:    func(r *httputil.ProxyRequest) { r.SetURL(upstream); r.Out.Host = r.In.Host },
+		Transport:  &http.Transport{MaxIdleConns: 256, MaxIdleConnsPerHost: 256, ReadBufferSize: forwardBuffer},
+		BufferPool: forwardBuffers{},
 	}
 	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodGet && r.URL.Query().Get("list-type") == "" {
