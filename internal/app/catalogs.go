@@ -45,7 +45,16 @@ func (a *App) Store() (recovery.ObjectStore, error) {
 	return recovery.ObjectStore{DestinationPath: places.DestinationPath, EndpointURL: places.EndpointURL}, nil
 }
 
+// s3Client reads and writes with the keys of the operator's shell, and where there are none, with the store's own.
 func (a *App) s3Client(ctx context.Context, namespace string, store recovery.ObjectStore) (*s3.Client, error) {
+	return a.s3ClientWith(ctx, namespace, store, !a.hasOwnKeys())
+}
+
+// hasOwnKeys reports whether the operator's shell has S3 keys.
+func (a *App) hasOwnKeys() bool { return a.getenv("AWS_ACCESS_KEY_ID") != "" }
+
+// s3ClientWith makes a client, with the keys of the Secrets that the store names where storeKeys is set.
+func (a *App) s3ClientWith(ctx context.Context, namespace string, store recovery.ObjectStore, storeKeys bool) (*s3.Client, error) {
 	places, err := a.places()
 	if err != nil {
 		return nil, err
@@ -54,7 +63,7 @@ func (a *App) s3Client(ctx context.Context, namespace string, store recovery.Obj
 	if config.CABundle, err = readCA(places.CAFile); err != nil {
 		return nil, err
 	}
-	if a.getenv("AWS_ACCESS_KEY_ID") == "" && store.AccessKeyID.Name != "" {
+	if storeKeys && store.AccessKeyID.Name != "" {
 		if err := a.fillKeys(ctx, namespace, store, &config); err != nil {
 			return nil, err
 		}

@@ -65,6 +65,9 @@ func (f flipArchive) Choose(ctx context.Context, place flip.Place, q flip.Backup
 		if err := barman.CheckReadable(ctx, client, o, choice.Backup, reach); err != nil {
 			return chosen, gaps, err
 		}
+		if err := f.credentialsWork(ctx, place, o, choice.Backup.ID); err != nil {
+			return chosen, gaps, err
+		}
 	}
 	chosen.Reach = reachOf(reach)
 	return chosen, gaps, nil
@@ -85,6 +88,25 @@ func credentialsThere(place flip.Place, read func(recovery.SecretKey) (string, e
 		}
 	}
 	return nil
+}
+
+// credentialsWork reads with the keys that the recovery Job will use, where drctl has read with others until here.
+func (f flipArchive) credentialsWork(ctx context.Context, place flip.Place, o barman.Options, backupID string) error {
+	if f.app.settings.Offline || !f.app.hasOwnKeys() || place.Store.AccessKeyID.Name == "" {
+		return nil
+	}
+	client, err := f.app.s3ClientWith(ctx, place.Namespace, place.Store, true)
+	if err == nil {
+		err = barman.Probe(ctx, client, o, backupID)
+	}
+	if !errors.Is(err, recovery.ErrDenied) && !errors.Is(err, recovery.ErrUsage) {
+		return err
+	}
+	secret := place.Namespace + "/" + place.Store.AccessKeyID.Name
+	return &recovery.Problem{
+		What: "read the backup with the S3 keys of Secret " + secret + ", which the recovery in the cluster will use", Why: reason(err),
+		Next: "correct the keys in Secret " + secret + ", or what they may do; your own keys, from AWS_ACCESS_KEY_ID, do work", Err: err,
+	}
 }
 
 // acceptGap: to the latest, PostgreSQL stops at a gap without any error, and what is behind is lost.

@@ -46,6 +46,26 @@ func CheckReadable(ctx context.Context, store RangeStore, o Options, backup reco
 	return unreadableFiles(errs)
 }
 
+// Probe does once what a recovery does with every file of a backup: it lists the backup's folder, and reads the
+// beginning of what it finds. It is for keys that nothing else was read with.
+func Probe(ctx context.Context, store RangeStore, o Options, backupID string) error {
+	d, folder, err := openBackup(store, o, backupID)
+	if err != nil {
+		return err
+	}
+	page, err := d.listAll(ctx, recovery.ObjectQuery{Prefix: folder})
+	if err != nil {
+		return err
+	}
+	if len(page.Objects) == 0 {
+		return &recovery.Problem{
+			What: "read the backup " + backupID, Why: fmt.Sprintf("there is nothing under s3://%s/%s", d.bucket, folder),
+			Next: "list again: drctl cnpg backups", Err: recovery.ErrNotFound,
+		}
+	}
+	return d.checkBeginning(ctx, store, page.Objects[0])
+}
+
 // neededFiles are the objects of the backup, and of the WAL that it needs.
 func (d *destination) neededFiles(ctx context.Context, server, folder string, backup recovery.Backup, reach Reach) ([]recovery.Object, error) {
 	page, err := d.listAll(ctx, recovery.ObjectQuery{Prefix: folder})

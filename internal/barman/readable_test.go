@@ -72,6 +72,18 @@ func TestCheckReadable(t *testing.T) {
 	require.ErrorContains(t, CheckReadable(t.Context(), w, o, backup, reach), "and 7 more of the 8 files")
 }
 
+// TestProbe asks as little as tells whether a recovery may list and read.
+func TestProbe(t *testing.T) {
+	w, backup, _ := filled(t)
+	var asked []string
+	w.failGet = func(key string) error { asked = append(asked, key); return nil }
+	require.NoError(t, Probe(t.Context(), w, oneServer, backup.ID))
+	require.Len(t, asked, 1)
+	w.failGet = func(string) error { return unreachable() }
+	require.ErrorIs(t, Probe(t.Context(), w, oneServer, backup.ID), recovery.ErrUnreachable)
+	require.ErrorIs(t, Probe(t.Context(), w, oneServer, backupID(1)), recovery.ErrNotFound)
+}
+
 func walKey(timeline uint32, number uint64) string {
 	segment := name(timeline, number)
 	return "/" + v2 + "/wals/" + segment[:16] + "/" + segment + ".gz"

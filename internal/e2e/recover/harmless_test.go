@@ -2,11 +2,14 @@ package recover
 
 import (
 	"context"
+	"encoding/json"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes"
 	"sigs.k8s.io/yaml"
 
 	"github.com/drctl/drctl/internal/lab"
@@ -39,6 +42,33 @@ func TestDryRunChangesNothing(t *testing.T) {
 	require.Greater(t, len(plan.Plan.Steps), 15)
 	require.Contains(t, plan.Diff, next)
 	requireRecovers(t, &plan.Manifest, before.Server, next)
+	requireNothingChanged(t, o, before)
+}
+
+// TestKeysThatOnlyTheOperatorHas: drctl reads S3 with the keys of the operator's shell. Those in the cluster's Secret do
+// not work, so the recovery Job could not read a byte: this must be known while the old database is still there.
+func TestKeysThatOnlyTheOperatorHas(t *testing.T) {
+	w, o, before := begin(t)
+	client, err := kubernetes.NewForConfig(w.Kubernetes.RESTConfig())
+	require.NoError(t, err)
+	secrets := client.CoreV1().Secrets("cloudnative-pg")
+	const name, key = "cnpg-s3-credentials", "AWS_SECRET_ACCESS_KEY"
+	set := func(ctx context.Context, value []byte) {
+		patch, err := json.Marshal(map[string]any{"data": map[string][]byte{key: value}})
+		require.NoError(t, err)
+		_, err = secrets.Patch(ctx, name, types.MergePatchType, patch, metav1.PatchOptions{})
+		require.NoError(t, err)
+	}
+	secret, err := secrets.Get(t.Context(), name, metav1.GetOptions{})
+	require.NoError(t, err)
+	set(t.Context(), []byte("of-another-store"))
+	t.Cleanup(func() { set(context.WithoutCancel(t.Context()), secret.Data[key]) })
+	got := run(t, o, flipworld.Recover()...)
+	require.Equal(t, 1, got.ExitCode)
+	require.Contains(t, got.Stderr, "cloudnative-pg/"+name)
+	require.Contains(t, got.Stderr, "the secret key does not belong to the access key")
+	require.Contains(t, got.Stderr, "correct the keys in Secret")
+	require.Empty(t, w.Proxy.Mutations())
 	requireNothingChanged(t, o, before)
 }
 
