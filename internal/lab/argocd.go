@@ -24,7 +24,7 @@ const (
 )
 
 // argoTick is how often the stand-in looks for a requested operation. The real controller watches.
-const argoTick = 100 * time.Millisecond
+const argoTick = 200 * time.Millisecond
 
 // ArgoOptions choose how the Argo CD stand-in behaves.
 type ArgoOptions struct {
@@ -88,18 +88,21 @@ type ArgoCD struct {
 	// cycle is held while the stand-in acts, and by Pause until Resume.
 	cycle  sync.Mutex
 	paused bool
-	// built holds the manifests of each revision and path, and refreshed and finished when each
-	// Application was last compared and last synced. All three belong to the loop.
+	// built holds the manifests of each revision and path, refreshed and finished when each Application was last
+	// compared and last synced, and compared what was Synced then. All of them belong to the loop.
 	built     map[string][]*unstructured.Unstructured
 	refreshed map[string]time.Time
 	finished  map[string]time.Time
+	compared  map[string]argoCompared
 	// generated is when each ApplicationSet was looked at, folders what a commit has, heads where branches are in
 	// this round; configured is when argocd-cm was read, and appsCount whether an Application's health counts by
-	// it; discovered is when the API server was last asked for an unknown kind. They belong to the loop as well.
+	// it; discovered is when the API server was last asked for an unknown kind, setsListed when for the sets. They
+	// belong to the loop as well.
 	generated              map[string]time.Time
 	folders                map[string][]string
 	heads                  map[string]string
 	configured, discovered time.Time
+	setsListed             time.Time
 	appsCount              bool
 
 	mu     sync.Mutex
@@ -140,6 +143,7 @@ func (s *Stack) ArgoCD(ctx context.Context, k *Kubernetes, remote *GitRemote, o 
 		remote: remote, apply: applier, interval: o.Interval, retry: o.Retry, dir: dir, logf: s.logf, now: time.Now,
 		chartDelay: o.ChartDelay, healthOfApps: o.HealthOfApplications, dormant: o.Dormant,
 		built: map[string][]*unstructured.Unstructured{}, refreshed: map[string]time.Time{}, finished: map[string]time.Time{},
+		compared:  map[string]argoCompared{},
 		generated: map[string]time.Time{}, folders: map[string][]string{}, heads: map[string]string{},
 		charts: map[types.UID]time.Time{}, ordered: map[string]argoHealth{},
 	}

@@ -46,16 +46,18 @@ func (a *ArgoCD) leftovers(ctx context.Context, app *argoApplication, targets []
 		if known.Hook {
 			continue
 		}
-		version := schemaVersion(known.Group, known.Version)
-		live, err := a.apply.Get(ctx, reference(version, known.Kind, known.Namespace, known.Name))
+		object := reference(schemaVersion(known.Group, known.Version), known.Kind, known.Namespace, known.Name)
+		if wanted[trackingID(app.Metadata.Name, object)] {
+			continue
+		}
+		live, err := a.apply.Get(ctx, object)
 		if apierrors.IsNotFound(err) || meta.IsNoMatchError(err) {
 			continue
 		}
 		if err != nil {
 			return nil, err
 		}
-		id := trackingID(app.Metadata.Name, live)
-		if !wanted[id] && live.GetAnnotations()[argoTrackingAnnotation] == id {
+		if live.GetAnnotations()[argoTrackingAnnotation] == trackingID(app.Metadata.Name, live) {
 			left = append(left, live)
 		}
 	}

@@ -100,7 +100,7 @@ func (a *ArgoCD) compareOne(ctx context.Context, target *unstructured.Unstructur
 		return nil, err
 	default:
 		resource.Health, resource.Status = a.healthOf(live), argoSynced
-		if applied, err := a.applyOne(ctx, target, true); err != nil || !sameState(live, applied) {
+		if !a.isSynced(ctx, target, live) {
 			resource.Status = argoOutOfSync
 		}
 	}

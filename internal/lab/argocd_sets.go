@@ -46,7 +46,11 @@ func (a *ArgoCD) setClient() dynamic.ResourceInterface {
 // that it does not name any more. A set is looked at again when its spec changed, and after the interval.
 // Source: argo-cd applicationset/controllers/applicationset_controller.go.
 func (a *ArgoCD) generate(ctx context.Context) {
-	sets, err := a.setClient().List(ctx, metav1.ListOptions{})
+	if a.now().Sub(a.setsListed) < argoSettings {
+		return
+	}
+	a.setsListed = a.now()
+	sets, err := a.setClient().List(ctx, metav1.ListOptions{ResourceVersion: "0"})
 	if err != nil {
 		return // its definition may not be there; an API server that is gone is asked again
 	}
