@@ -29,4 +29,6 @@ type Flip struct {
 	Unfinished func(ctx context.Context) ([]operation.PlanView, recovery.Gaps, error)
 	// inFlight is how long a request of a process that was killed may still arrive; 0 means 3 s.
 	inFlight time.Duration
+	// firstWAL is how long a first backup waits for the first WAL file in the archive; 0 means 30 s.
+	firstWAL time.Duration
 }

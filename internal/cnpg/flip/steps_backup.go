@@ -1,6 +1,7 @@
 package flip
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -60,34 +61,36 @@ func (s backupStep) Apply(ctx context.Context, run *operation.Run) error {
 		return err
 	}
 	if !s.final {
-		s.writeOut(ctx, p)
+		s.awaitArchiving(ctx, p)
 	}
 	return s.Cluster.RequestBackup(ctx, p.Namespace, p.Name, s.backupName(run), run.Plan.ID)
 }
 
 const (
-	queryCheckpoint = "CHECKPOINT"
-	// longestCheckpoint is how long the backup waits for it.
-	longestCheckpoint = 2 * time.Minute
+	// longestFirstWAL is how long the request for a backup waits for the first WAL file.
+	longestFirstWAL = 30 * time.Second
+	archiveLook     = time.Second
 )
 
-// writeOut has PostgreSQL write out what the recovery left in its memory. A backup begins with a checkpoint, which
-// PostgreSQL spreads over minutes when there is something to write: that long the new Cluster would be without a
-// backup. It is a shortcut and no more: where it fails, the backup does all by itself. The final backup goes without
-// it, since applications are at work on the old database.
-// Source: PostgreSQL 15, functions-admin "pg_backup_start", runtime-config-wal "checkpoint_completion_target".
-func (s backupStep) writeOut(ctx context.Context, p *Params) {
-	live, err := s.Cluster.Find(ctx, p.Namespace, p.cluster())
-	if err != nil || live == nil || live.Primary == "" {
-		return
-	}
-	ctx, cancel := context.WithTimeout(ctx, longestCheckpoint)
+// awaitArchiving returns once the new Cluster has archived its first WAL file, or after a while. The operator looks
+// for that when it begins a backup, and where it is too early looks again only after a minute: that long the Cluster
+// would be without a backup. It is a shortcut and no more: whether archiving works is for the proof.
+// Source: cloudnative-pg pkg/management/postgres/wal.go, ensureWalArchiveIsWorking and its backoff.
+func (s backupStep) awaitArchiving(ctx context.Context, p *Params) {
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(s.firstWAL, longestFirstWAL))
 	defer cancel()
-	_, _ = s.Cluster.SQL(ctx, p.Namespace, live.Primary, "postgres", queryCheckpoint)
+	for {
+		live, err := s.Cluster.Find(ctx, p.Namespace, p.cluster())
+		if err != nil || live == nil || live.Archiving == "true" {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(archiveLook):
+		}
+	}
 }
-
-// Undo leaves a final backup where it is: it harms nobody.
-func (s backupStep) Undo(context.Context, *operation.Run) error { return nil }
 
 // proveBackupsStep ends once the new Cluster is proven to be backed up itself.
 type proveBackupsStep struct {

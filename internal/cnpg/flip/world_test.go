@@ -206,7 +206,7 @@ func (w *world) picture() string {
 func (w *world) flip() *Flip {
 	f := &Flip{
 		Find: w.find, FromManifest: w.fromManifest, Cluster: fakeCluster{w}, Fence: fakeFence{w}, Archive: fakeArchive{w}, Render: fakeRenderer{},
-		Git: fakeGit{w}, Argo: fakeArgo{w}, Now: func() time.Time { return noon }, inFlight: 6 * time.Millisecond,
+		Git: fakeGit{w}, Argo: fakeArgo{w}, Now: func() time.Time { return noon }, inFlight: 6 * time.Millisecond, firstWAL: time.Millisecond,
 	}
 	if w.noTree {
 		f.Git = nil
