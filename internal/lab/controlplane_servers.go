@@ -56,6 +56,8 @@ func (k *Kubernetes) startAPIServer(ctx context.Context) (*Process, error) {
 			// No Pod ever needs a token here, and the plugin would hold Pods back until their account exists.
 			"--disable-admission-plugins=ServiceAccount", "--endpoint-reconciler-type=none",
 			"--audit-policy-file=" + k.path("audit-policy.yaml"), "--audit-log-path=" + k.path("audit.log"), "--audit-log-mode=blocking",
+			// Marks in the log count from its beginning, and it would be begun anew at 100 MB.
+			"--audit-log-maxsize=4096",
 			"--shutdown-delay-duration=0s",
 		},
 		Ready:        func(ctx context.Context) error { return answersOK(ctx, client, k.URL+"/readyz") },

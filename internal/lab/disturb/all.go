@@ -45,8 +45,13 @@ func All(ctx context.Context, worlds []*Matrix) (Tally, error) {
 		return Tally{}, err
 	}
 	worlds[0].Logf("%d operations to disturb, in %d worlds", len(jobs), len(worlds))
-	var mu sync.Mutex
-	var total Tally
+	sum := &whole{}
+	err = spread(ctx, jobs, worlds, sum)
+	return sum.total, err
+}
+
+// spread has the worlds do the jobs, each the next one that nobody does.
+func spread(ctx context.Context, jobs []job, worlds []*Matrix, sum *whole) error {
 	next := make(chan job)
 	group, both := errgroup.WithContext(ctx)
 	group.Go(func() error {
@@ -60,21 +65,11 @@ func All(ctx context.Context, worlds []*Matrix) (Tally, error) {
 		}
 		return nil
 	})
-	var broken []error
 	for _, m := range worlds {
 		group.Go(func() error {
 			for j := range next {
 				tally, err := j.run(m, both)
-				mu.Lock()
-				total.Add(tally)
-				m.Logf("so far: %s", &total)
-				if err != nil {
-					m.Logf("%s: %v", j.name, err)
-					broken = append(broken, fmt.Errorf("%s: %w", j.name, err))
-				}
-				enough := len(broken) >= mostBroken || both.Err() != nil
-				mu.Unlock()
-				if enough {
+				if enough := sum.add(m, j, tally, err); enough || both.Err() != nil {
 					return errBroken
 				}
 			}
@@ -82,9 +77,30 @@ func All(ctx context.Context, worlds []*Matrix) (Tally, error) {
 		})
 	}
 	if err := group.Wait(); err != nil && !errors.Is(err, errBroken) {
-		broken = append(broken, err)
+		sum.broken = append(sum.broken, err)
 	}
-	return total, errors.Join(broken...)
+	// What somebody broke off is no whole matrix, however well it went until then.
+	return errors.Join(append(sum.broken, ctx.Err())...)
+}
+
+// whole is what all worlds of a matrix counted.
+type whole struct {
+	mu     sync.Mutex
+	total  Tally
+	broken []error
+}
+
+// add notes a job that was run in a world, and reports whether too many ended without a judgement.
+func (w *whole) add(m *Matrix, j job, tally Tally, err error) (enough bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.total.Add(tally)
+	m.Logf("so far: %s", &w.total)
+	if err != nil {
+		m.Logf("%s: %v", j.name, err)
+		w.broken = append(w.broken, fmt.Errorf("%s: %w", j.name, err))
+	}
+	return len(w.broken) >= mostBroken
 }
 
 // mostBroken is how many jobs may end without a judgement before a matrix gives up: what the others of
