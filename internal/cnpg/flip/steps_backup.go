@@ -92,6 +92,9 @@ func (s backupStep) awaitArchiving(ctx context.Context, p *Params) {
 	}
 }
 
+// Undo leaves a final backup where it is: it harms nobody.
+func (s backupStep) Undo(context.Context, *operation.Run) error { return nil }
+
 // proveBackupsStep ends once the new Cluster is proven to be backed up itself.
 type proveBackupsStep struct {
 	operation.Waits
